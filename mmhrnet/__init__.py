@@ -1,0 +1,24 @@
+"""One HRNet for OpenMMLab: ``type='mmhrnet.HRNet'`` in any config of its libraries.
+
+Importing this package is light: it prepares the bridges that the installed upstream versions
+need (``python -m mmhrnet doctor`` lists them) and imports neither torch nor a host library.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmhrnet.bridges import install_bridges
+
+__version__ = '0.1.0'
+__all__ = ['HRNet', 'HRNetV2p', '__version__', 'list_archs']
+
+install_bridges()
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from mmhrnet import models
+
+        return getattr(models, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

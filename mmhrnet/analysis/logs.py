@@ -1,0 +1,69 @@
+"""The scalars that MMEngine logs, as curves and as best and last values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Scalars = Sequence[dict[str, Any]]
+
+
+def read_scalars(work_dir: str | Path) -> list[dict[str, Any]]:
+    """All scalars of a work folder, resumed runs in order; what a resume repeats counts once."""
+    records: dict[tuple[bool, int], dict[str, Any]] = {}
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            record = json.loads(line)
+            records[_is_train(record), record['step']] = record
+    return list(records.values())
+
+
+def _is_train(record: dict[str, Any]) -> bool:
+    return 'loss' in record
+
+
+def _metrics(scalars: Scalars) -> dict[str, list[tuple[int, float]]]:
+    """Name of each metric with its (step, value) pairs; -1 is COCO's word for no such object."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for record in scalars:
+        for name, value in record.items():
+            if '/' in name and value >= 0:
+                curves.setdefault(name, []).append((record['step'], value))
+    return curves
+
+
+def best_values(scalars: Scalars) -> dict[str, dict[str, float]]:
+    """The last and the best value of each metric: ``{'last': {...}, 'best': {...}}``, or empty."""
+    curves = _metrics(scalars)
+    if not curves:
+        return {}
+    return {
+        'last': {name: curve[-1][1] for name, curve in curves.items()},
+        'best': {name: max(value for _, value in curve) for name, curve in curves.items()},
+    }
+
+
+def plot_curves(scalars: Scalars, path: str | Path) -> Path:
+    """Losses and validation metrics over the steps of training, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    train = [record for record in scalars if _is_train(record)]
+    figure = Figure(figsize=(11, 4.2), layout='constrained')
+    losses, metrics = figure.subplots(1, 2)
+    for name in sorted({key for record in train for key in record if key.startswith('loss')}):
+        points = [(record['step'], record[name]) for record in train if name in record]
+        losses.plot(*zip(*points), label=name, linewidth=2.2 if name == 'loss' else 1)
+    for name, curve in _metrics(scalars).items():
+        metrics.plot(*zip(*curve), label=name.rpartition('/')[2], marker='o', markersize=4)
+    for axes, title in ((losses, 'training loss'), (metrics, 'validation')):
+        axes.set(title=title, xlabel='step')
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    losses.set_ylim(bottom=0)
+    metrics.set_ylim(0, 1)
+    FigureCanvasAgg(figure).print_png(str(path))
+    return Path(path)

@@ -1,0 +1,57 @@
+"""Looks for the files of a config before any time is spent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import CheckpointLoader
+
+from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts
+from mmhrnet.checkpoints import CheckpointError
+
+NO_DATA = """Three ways out:
+  --data-root PATH  a COCO root elsewhere (with annotations/, train2017/ and val2017/)
+  --mini            the embedded data set: no download, minutes on a CPU
+  put the data set where the config looks for it, relative to this folder"""
+NO_WEIGHTS = """Three ways out:
+  --from-scratch  random weights, and norms that gather their own statistics
+  --cfg-options model.backbone.init_cfg.checkpoint=PATH  a checkpoint on this machine
+  a network connection, once: the file then stays in torch's cache"""
+
+
+def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Raises a ConfigError that lists each annotation file and image folder that is not there."""
+    paths = [path for dataset in datasets(cfg, loaders) for path in _paths(dataset)]
+    missing = sorted({str(path) for path in paths if not path.exists()})
+    if missing:
+        raise ConfigError('\n  '.join(['The data set is not there:', *missing]) + f'\n{NO_DATA}')
+
+
+def check_weights(cfg: Config) -> None:
+    """Raises a ConfigError if pretrained weights cannot be had; a download is done now."""
+    for checkpoint in _pretrained(cfg.model):
+        try:
+            CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+        except (OSError, CheckpointError) as error:
+            raise ConfigError(
+                f'The pretrained weights {checkpoint} cannot be had: {error}\n{NO_WEIGHTS}'
+            ) from error
+
+
+def _paths(dataset: ConfigDict) -> Iterator[Path]:
+    root = dataset.get('data_root') or ''
+    prefix = dataset.get('data_prefix') or {}
+    parts = [dataset.ann_file, *([prefix] if isinstance(prefix, str) else prefix.values())]
+    for path in (os.path.join(root, part) for part in parts):  # noqa: PTH118 (may be a URL)
+        if '://' not in path:
+            yield Path(path)
+
+
+def _pretrained(model: ConfigDict) -> list[str]:
+    inits = [m.init_cfg for m in dicts(model) if isinstance(m.get('init_cfg'), dict)]
+    named = {init.checkpoint for init in inits if init.get('type') == 'Pretrained'}
+    named |= {m.pretrained for m in dicts(model) if isinstance(m.get('pretrained'), str)}
+    return sorted(named)

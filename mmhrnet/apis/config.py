@@ -1,0 +1,106 @@
+"""Edits of a host's config that the command line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+class ConfigError(ValueError):
+    """A config or argument that cannot work, with what to do about it."""
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads a config file of any host.
+
+    Raises:
+        ConfigError: The file does not exist.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'There is no config {path}; those of mmhrnet are in configs/<library>/')
+    return Config.fromfile(path)
+
+
+def dicts(node: Any) -> Iterator[ConfigDict]:
+    """Every dict in a tree of dicts and lists, outer ones first."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from dicts(child)
+
+
+def datasets(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[ConfigDict]:
+    """The data sets of the loaders that name files, without their wrappers."""
+    for name in loaders:
+        loader = cfg.get(name)
+        yield from (d for d in dicts(loader and loader.dataset) if 'ann_file' in d)
+
+
+def use_data_root(cfg: Config, root: str | Path) -> None:
+    """Moves every path of data sets and evaluators from their data root to another one.
+
+    Raises:
+        ConfigError: ``root`` is no folder.
+    """
+    if not Path(root).is_dir():
+        raise ConfigError(f'--data-root {root} is no folder')
+    olds = {dataset.data_root for dataset in datasets(cfg) if dataset.get('data_root')}
+    for node in dicts([cfg.get(name) for name in (*LOADERS, *EVALUATORS)]):
+        for key, value in node.items():
+            old = next((o for o in olds if _is_below(value, o)), None)
+            if old is not None:
+                node[key] = str(Path(root, Path(value).relative_to(old)))
+
+
+def _is_below(value: Any, folder: str) -> bool:
+    return isinstance(value, str) and Path(value).is_relative_to(folder)
+
+
+def use_scratch(cfg: Config) -> None:
+    """Random weights, and norms that gather their own statistics."""
+    cfg.load_from = None
+    for module in dicts(cfg.model):
+        if (module.get('init_cfg') or {}).get('type') == 'Pretrained':
+            del module['init_cfg']
+        if module.get('pretrained') is not None:
+            module['pretrained'] = None
+        if str(module.get('type', '')).rpartition('.')[2] == 'HRNet':
+            module['norm_eval'] = False
+
+
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """The argument, else the config's, else ``work_dirs/<name of the config>``."""
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
+
+
+def set_training(
+    cfg: Config, *, resume: str | None, amp: bool, auto_scale_lr: bool, no_validate: bool
+) -> None:
+    """The host libraries' training flags.
+
+    Raises:
+        ConfigError: A flag that this config has nothing to set for.
+    """
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    if amp and not torch.cuda.is_available():
+        raise ConfigError('--amp needs a GPU, and torch sees none here')
+    if amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+        cfg.auto_scale_lr.enable = True
+    if no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -1,0 +1,24 @@
+"""Bridges over the gaps of upstream: one file a gap, each stepping aside where upstream is whole.
+
+A bridge is a module with ``reason()``, which says why it is needed in this environment or None,
+and ``install()``. Both are light: nothing of torch, mmcv or a host library is imported before a
+user imports it.
+"""
+
+from __future__ import annotations
+
+from mmhrnet.bridges import mmcv_bounds, mmcv_ext, mmengine_checkpoint, xtcocotools
+
+BRIDGES = (mmcv_ext, mmcv_bounds, mmengine_checkpoint, xtcocotools)
+
+
+def install_bridges() -> None:
+    """Installs every bridge that this environment needs; a second call changes nothing."""
+    for bridge in BRIDGES:
+        if bridge.reason() is not None:
+            bridge.install()
+
+
+def bridge_reasons() -> dict[str, str | None]:
+    """Name of each bridge, and why it is active or None."""
+    return {bridge.__name__.rpartition('.')[2]: bridge.reason() for bridge in BRIDGES}

@@ -1,0 +1,547 @@
+"""The kernels behind ``mmcv.ops`` on torchvision and plain torch, for CPU and GPU.
+
+Python loads this file as ``mmcv._ext`` (see ``mmcv_ext``). Names, argument names and the tensors
+filled in place are those of the wrappers in ``mmcv/ops/*.py``. Results follow the kernels in
+``mmcv/ops/csrc`` except where those overflow or read outside a buffer. Half precision is computed
+in float32 and rounded once, at the end.
+
+What mmdet, mmpose, mmsegmentation and mmpretrain use is here, but for CARAFE, PSAMask, MMSyncBN,
+deformable RoI pooling and the maximum of RoIAlign. Every other op can be imported, and raises
+NotImplementedError when it is called.
+"""
+# ruff: noqa: ARG001 - mmcv's wrappers also pass scratch buffers, which torchvision does not need
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor
+from torchvision.ops import box_iou
+
+kernels = torch.ops.torchvision
+
+NEEDS_COMPILED_MMCV = (
+    'needs the compiled ops of mmcv, which are absent here: run `pip uninstall mmcv-lite`, then '
+    '`mim install mmcv`, or `pip install mmcv --no-build-isolation` where there is a compiler'
+)
+
+
+def __getattr__(name: str) -> Callable[..., NoReturn]:
+    if name.startswith('_'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+    def missing(*args: object, **kwargs: object) -> NoReturn:
+        raise NotImplementedError(f'the mmcv op {name!r} {NEEDS_COMPILED_MMCV}')
+
+    return missing
+
+
+def get_compiler_version() -> str:
+    return f'none (mmhrnet, on torchvision {torchvision.__version__})'
+
+
+def get_compiling_cuda_version() -> str:
+    return 'not available'
+
+
+def _working(*tensors: Tensor) -> list[Tensor]:
+    """All in float64 where the first is, else in float32."""
+    dtype = torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
+    return [tensor.to(dtype) for tensor in tensors]
+
+
+# Non-maximum suppression
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Indices of the boxes kept, by falling score.
+
+    Args:
+        boxes: (N, 4) as x1, y1, x2, y2.
+        scores: (N,).
+        iou_threshold: a box with more than this overlap with a better one is dropped.
+        offset: 1 where x2, y2 is the last pixel inside the box, 0 where it is the edge.
+    """
+    boxes, scores = _working(boxes, scores)
+    boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
+    # As a float64, 0.6 would also drop a float32 IoU of exactly 0.6.
+    threshold = torch.tensor(iou_threshold, dtype=boxes.dtype).item()
+    return kernels.nms(boxes, scores, threshold)
+
+
+def softnms(
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
+    """Soft-NMS (arXiv 1704.04503): (K,) indices of the boxes kept, in the order of ``dets``.
+
+    Args:
+        boxes, scores, offset: as in ``nms``.
+        dets: (N, 5), its first K rows are filled with boxes and lowered scores.
+        iou_threshold: overlap from which on the naive and the linear method lower a score.
+        sigma: width of the gaussian method.
+        min_score: a box whose lowered score falls below is dropped.
+        method: 0 naive, 1 linear, 2 gaussian.
+    """
+    boxes, scores = _working(boxes, scores)
+    corners = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1).numpy()
+    lowered = scores.detach().clone().numpy()
+    order: np.ndarray = np.arange(len(boxes))
+    kept = []
+    while len(order):
+        best = lowered[order].argmax()
+        kept.append(order[best])
+        order[best] = order[0]
+        order = order[1:]
+        iou = _iou(corners[kept[-1]], corners[order])
+        lowered[order] *= _soft_nms_factor(iou, iou_threshold, sigma, method)
+        order = _drop_by_swaps(order, lowered[order] < min_score)
+    keep = torch.tensor(kept, dtype=torch.long)
+    dets[: len(keep)] = torch.cat([boxes, torch.from_numpy(lowered)[:, None]], dim=1)[keep]
+    return keep
+
+
+def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(N,) overlaps of a box (4,) with boxes (N, 4); 0 where both have no area."""
+    size = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    overlap = size.clip(min=0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    union = (box[2:] - box[:2]).prod() + areas - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+
+
+def _soft_nms_factor(
+    iou: np.ndarray, iou_threshold: float, sigma: float, method: int
+) -> np.ndarray:
+    if method == 2:
+        return np.exp(-(iou**2) / sigma)
+    return np.where(iou >= iou_threshold, 1 - iou if method == 1 else 0, 1)
+
+
+def _drop_by_swaps(order: np.ndarray, drop: np.ndarray) -> np.ndarray:
+    """Each dropped entry makes room for the last entry left, so that ties fall as in mmcv."""
+    count = len(order) - drop.sum()
+    holes = drop[:count].nonzero()[0]
+    order[holes] = order[count:][~drop[count:]][::-1]
+    return order[:count]
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Groups of indices into dets (N, 5): a box kept, then those it suppresses, by score."""
+    boxes, scores = dets[:, :4], dets[:, 4]
+    order = scores.argsort(descending=True, stable=True)
+    groups = []
+    while len(order):
+        best, rest = order[:1], order[1:]
+        matched = box_iou(boxes[best], boxes[rest])[0] >= iou_threshold
+        groups.append(torch.cat([best, rest[matched]]).tolist())
+        order = rest[~matched]
+    return groups
+
+
+# Pooling of regions of interest, rois (K, 5) being image index, x1, y1, x2, y2
+
+
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Fills output (K, C, aligned_height, aligned_width) from input (N, C, H, W)."""
+    if pool_mode != 1:
+        raise NotImplementedError(
+            f"RoIAlign with pool_mode='max' {NEEDS_COMPILED_MMCV}; or use pool_mode='avg'"
+        )
+    size = (aligned_height, aligned_width)
+    input, rois = _working(input, rois)
+    output.copy_(kernels.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned))
+
+
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Fills grad_input (N, C, H, W)."""
+    size = (aligned_height, aligned_width, *grad_input.shape)
+    grad_output, rois = _working(grad_output, rois)
+    grad_input.copy_(
+        kernels._roi_align_backward(
+            grad_output, rois, spatial_scale, *size, sampling_ratio, aligned
+        )
+    )
+
+
+def roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    """Fills output and argmax (K, C, pooled_height, pooled_width) from input (N, C, H, W).
+
+    torchvision rounds a box to whole pixels before it is cut into bins, mmcv only the bins. So the
+    bins are cut here, and each one is given to torchvision as a box of its own.
+    """
+    input, rois = _working(input, rois)
+    size = (len(rois), pooled_height, pooled_width)
+    bins = _pool_bins(rois, *size[1:], spatial_scale, outside=max(input.shape[2:]))
+    values, indices = kernels.roi_pool(input, bins, 1.0, 1, 1)  # (K * height * width, C, 1, 1)
+    output.copy_(values.view(*size, input.shape[1]).permute(0, 3, 1, 2))
+    argmax.copy_(indices.view(*size, input.shape[1]).permute(0, 3, 1, 2))
+
+
+def _pool_bins(rois: Tensor, height: int, width: int, scale: float, outside: int) -> Tensor:
+    """First and last pixel of each bin as rois (K * height * width, 5).
+
+    A box without area pools nothing: its bins lie ``outside``, beyond the last pixel.
+    """
+    start = rois[:, 1:3] * scale
+    length = (rois[:, 3:5] + 1) * scale - start
+    has_area = (length > 0).all(dim=1, keepdim=True)
+    start, length = torch.where(has_area, start, float(outside)), length * has_area
+    left, right = _bin_edges(start[:, 0], length[:, 0], width)
+    top, bottom = _bin_edges(start[:, 1], length[:, 1], height)
+    columns = (
+        rois[:, 0, None, None],
+        left[:, None, :],
+        top[:, :, None],
+        right[:, None, :],
+        bottom[:, :, None],
+    )
+    return torch.stack(torch.broadcast_tensors(*columns), dim=-1).view(-1, 5)
+
+
+def _bin_edges(start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """First and last pixel of ``count`` bins, (K, count) each."""
+    index = torch.arange(count, device=start.device)
+    step = (length / count)[:, None]
+    first = (index * step + start[:, None]).floor()
+    last = ((index + 1) * step + start[:, None]).ceil() - 1
+    return first, last
+
+
+def roi_pool_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    """Fills grad_input (N, C, H, W)."""
+    size = (pooled_height, pooled_width, *grad_input.shape)
+    grad_output, rois = _working(grad_output, rois)
+    grad_input.copy_(kernels._roi_pool_backward(grad_output, rois, argmax, spatial_scale, *size))
+
+
+# Deformable convolution. mmcv names the geometry differently in its two versions.
+
+GROUPS = ('group', 'deformable_group')
+V1_GEOMETRY = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', *GROUPS)
+V2_GEOMETRY = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', *GROUPS)
+
+
+def _deform_inputs(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> list[Tensor]:
+    """torchvision's five tensors, with stand-ins for an absent mask or bias."""
+    mask = input.new_zeros(len(input), 1) if mask is None else mask
+    bias = input.new_zeros(len(weight)) if bias is None else bias
+    return _working(input, weight, offset, mask, bias)
+
+
+def deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    **options: int,
+) -> None:
+    """Fills output (N, C_out, H_out, W_out); offset is (N, 2 * groups * kH * kW, H_out, W_out)."""
+    geometry = [options[name] for name in V1_GEOMETRY]
+    output.copy_(kernels.deform_conv2d(*_deform_inputs(input, weight, offset), *geometry, False))
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **options: int,
+) -> None:
+    """Fills grad_input and grad_offset."""
+    geometry = [options[name] for name in V1_GEOMETRY]
+    grads = kernels._deform_conv2d_backward(
+        *_working(grad_output), *_deform_inputs(input, weight, offset), *geometry, False
+    )
+    grad_input.copy_(grads[0])
+    grad_offset.copy_(grads[2])
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float,
+    **options: int,
+) -> None:
+    """Adds ``scale`` times its gradient to grad_weight."""
+    geometry = [options[name] for name in V1_GEOMETRY]
+    # The gradient does not depend on the weight, only on its shape.
+    grads = kernels._deform_conv2d_backward(
+        *_working(grad_output), *_deform_inputs(input, grad_weight, offset), *geometry, False
+    )
+    grad_weight.add_(grads[1], alpha=scale)
+
+
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    with_bias: bool,
+    **options: int,
+) -> None:
+    """Fills output (N, C_out, H_out, W_out); mask is (N, groups * kH * kW, H_out, W_out)."""
+    geometry = [options[name] for name in V2_GEOMETRY]
+    inputs = _deform_inputs(input, weight, offset, mask, bias if with_bias else None)
+    output.copy_(kernels.deform_conv2d(*inputs, *geometry, True))
+
+
+def modulated_deform_conv_backward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    with_bias: bool,
+    **options: int,
+) -> None:
+    """Fills the five gradients; grad_bias only with a bias."""
+    geometry = [options[name] for name in V2_GEOMETRY]
+    inputs = _deform_inputs(input, weight, offset, mask, bias if with_bias else None)
+    grads = kernels._deform_conv2d_backward(*_working(grad_output), *inputs, *geometry, True)
+    buffers = [grad_input, grad_weight, grad_offset, grad_mask]
+    if with_bias:
+        buffers.append(grad_bias)
+    for buffer, grad in zip(buffers, grads, strict=False):
+        buffer.copy_(grad)
+
+
+# Multi-scale deformable attention
+
+
+def ms_deform_attn_forward(
+    value: Tensor,
+    value_spatial_shapes: Tensor,
+    value_level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    im2col_step: int,
+) -> Tensor:
+    """(N, queries, channels), by the plain torch version that mmcv runs on the CPU."""
+    # mmcv.ops is what imports this file.
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    return multi_scale_deformable_attn_pytorch(
+        value, value_spatial_shapes, sampling_locations, attention_weights
+    )
+
+
+def ms_deform_attn_backward(
+    value: Tensor,
+    value_spatial_shapes: Tensor,
+    value_level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_sampling_loc: Tensor,
+    grad_attn_weight: Tensor,
+    im2col_step: int,
+) -> None:
+    """Fills the three gradients."""
+    value, locations, weights = (
+        tensor.detach().requires_grad_()
+        for tensor in (value, sampling_locations, attention_weights)
+    )
+    with torch.enable_grad():
+        output = ms_deform_attn_forward(
+            value, value_spatial_shapes, value_level_start_index, locations, weights, im2col_step
+        )
+    grads = torch.autograd.grad(output, (value, locations, weights), grad_output)
+    for buffer, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads, strict=True):
+        buffer.copy_(grad)
+
+
+# Convolution at chosen pixels of one image
+
+
+def masked_im2col_forward(
+    im: Tensor,
+    mask_h_idx: Tensor,
+    mask_w_idx: Tensor,
+    col: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    pad_h: int,
+    pad_w: int,
+) -> None:
+    """Fills col (C * kernel_h * kernel_w, M) with the windows of im (1, C, H, W) at M pixels."""
+    width = im.shape[3] + 2 * pad_w - kernel_w + 1
+    windows = F.unfold(im, (kernel_h, kernel_w), padding=(pad_h, pad_w))[0]
+    col.copy_(windows[:, mask_h_idx * width + mask_w_idx])
+
+
+def masked_col2im_forward(
+    col: Tensor,
+    mask_h_idx: Tensor,
+    mask_w_idx: Tensor,
+    im: Tensor,
+    height: int,
+    width: int,
+    channels: int,
+) -> None:
+    """Writes col (C, M) to M pixels of im (1, C, H, W)."""
+    im[0][:, mask_h_idx, mask_w_idx] = col
+
+
+# Focal loss (arXiv 1708.02002). A target that is no class, such as C or -1, is background.
+
+
+def _class_weight(weight: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """(N,) weight of each target's class: 1 for the background, or where weight is empty."""
+    if weight.numel() == 0:
+        return weight.new_ones(len(target))
+    is_class = (target >= 0) & (target < num_classes)
+    return torch.where(is_class, weight[target.clamp(0, num_classes - 1)], 1.0)
+
+
+def _one_hot(target: Tensor, num_classes: int) -> Tensor:
+    """(N, C) booleans, a row of False for the background."""
+    return target[:, None] == torch.arange(num_classes, device=target.device)
+
+
+def _sigmoid_focal_terms(
+    input: Tensor, target: Tensor, weight: Tensor, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sign (+1 at the target's class, else -1), signed logits and factors, (N, C) each."""
+    input, weight = _working(input, weight)
+    positive = _one_hot(target, input.shape[1]).to(input.dtype)
+    sign = 2 * positive - 1
+    factor = alpha * positive + (1 - alpha) * (1 - positive)
+    return sign, sign * input, factor * _class_weight(weight, target, input.shape[1])[:, None]
+
+
+def sigmoid_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
+    """Fills output (N, C) from logits (N, C), targets (N,) and class weights (C,) or (0,).
+
+    The logarithm is taken of the logits, not of probabilities that have been rounded to 0 or 1.
+    """
+    _, logits, factor = _sigmoid_focal_terms(input, target, weight, alpha)
+    output.copy_(-factor * torch.sigmoid(-logits) ** gamma * F.logsigmoid(logits))
+
+
+def sigmoid_focal_loss_backward(
+    input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
+    """Fills grad_input (N, C)."""
+    sign, logits, factor = _sigmoid_focal_terms(input, target, weight, alpha)
+    p, q = torch.sigmoid(logits), torch.sigmoid(-logits)
+    grad_input.copy_(sign * factor * q**gamma * (gamma * p * F.logsigmoid(logits) - q))
+
+
+def _softmax_focal_terms(
+    softmax: Tensor, target: Tensor, weight: Tensor, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Probability of the target's class, that of the others, and factor, (N,) each."""
+    softmax, weight = _working(softmax, weight)
+    one_hot = _one_hot(target, softmax.shape[1])
+    tiny = torch.finfo(softmax.dtype).tiny
+    p = (softmax * one_hot).sum(dim=1)
+    factor = alpha * _class_weight(weight, target, softmax.shape[1]) * one_hot.any(dim=1)
+    return p.clamp(min=tiny), (1 - p).clamp(min=tiny), factor
+
+
+def softmax_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
+    """Fills output (N,) from probabilities (N, C), targets (N,) and class weights (C,) or (0,).
+
+    The background has no loss.
+    """
+    p, q, factor = _softmax_focal_terms(input, target, weight, alpha)
+    output.copy_(-factor * q**gamma * p.log())
+
+
+def softmax_focal_loss_backward(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    buff: Tensor,
+    grad_input: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
+    """Fills grad_input (N, C), the gradient by the logits."""
+    p, q, factor = _softmax_focal_terms(input, target, weight, alpha)
+    slope = factor * (gamma * q ** (gamma - 1) * p * p.log() - q**gamma)  # (N,)
+    grad_input.copy_(slope[:, None] * (_one_hot(target, input.shape[1]).to(p.dtype) - input))

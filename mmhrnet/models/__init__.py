@@ -1,0 +1,8 @@
+"""HRNet and its necks, and nothing else."""
+
+from mmhrnet.models.archs import ARCHS, Stage, list_archs
+from mmhrnet.models.hosts import build_hrnet
+from mmhrnet.models.hrnet import HRNet
+from mmhrnet.models.necks import HRNetV2p
+
+__all__ = ['ARCHS', 'HRNet', 'HRNetV2p', 'Stage', 'build_hrnet', 'list_archs']

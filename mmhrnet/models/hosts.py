@@ -1,0 +1,38 @@
+"""What the host libraries' own HRNets do where their configs say nothing.
+
+A config that only changes ``type='HRNet'`` to ``type='mmhrnet.HRNet'`` keeps its numbers: what
+it leaves open is filled with the host's habit. ``HRNet(...)`` in Python takes no notice of hosts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import DefaultScope
+
+from mmhrnet.models.archs import extra_switches
+from mmhrnet.models.hrnet import HRNet
+from mmhrnet.registry import MODELS
+
+HOST_DEFAULTS: dict[str, dict[str, Any]] = {
+    'mmdet': dict(norm_eval=True),
+    'mmseg': dict(upsample='bilinear'),
+    'mmpose': dict(
+        multiscale_output=False,
+        init_cfg=[
+            dict(type='Normal', std=0.001, layer=['Conv2d']),
+            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+        ],
+    ),
+}
+
+
+@MODELS.register_module(name='HRNet')
+def build_hrnet(**cfg: Any) -> HRNet:
+    """Builds :class:`HRNet` from a config, under the defaults of the host that runs it."""
+    scope = DefaultScope.get_current_instance()
+    defaults = HOST_DEFAULTS.get(scope.scope_name, {}) if scope else {}
+    given = {**extra_switches(cfg.get('extra', cfg.get('arch'))), **cfg}
+    if given.get('pretrained') is not None:
+        given.setdefault('init_cfg', None)  # weights from a file take the place of a random start
+    return HRNet(**{**defaults, **given})

@@ -1,0 +1,403 @@
+"""HRNet: parallel streams from high to low resolution that exchange information again and again.
+
+Paper: Deep High-Resolution Representation Learning for Visual Recognition, arXiv 1908.07919.
+Module names are those of the official repositories, of OpenMMLab and of timm, so that every
+published checkpoint loads::
+
+    conv1 bn1 conv2 bn2      stem                              1/4, 64 channels
+    layer1                   stage 1: bottlenecks              1/4, 256
+    transition1 stage2       2 streams                         1/4 C, 1/8 2C
+    transition2 stage3       3 streams                         ... 1/16 4C
+    transition3 stage4       4 streams                         ... 1/32 8C
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from mmhrnet.models.archs import EXPANSION, Stage, extra_switches, resolve_stages
+
+MIN_SIZE = 32
+INIT_CFG = (
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Builds every convolution and norm of the network, so that no config misses one."""
+
+    conv_cfg: dict | None
+    norm_cfg: dict
+    with_cp: bool
+
+    def conv(self, cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Module:
+        return build_conv_layer(
+            self.conv_cfg, cin, cout, kernel, stride=stride, padding=kernel // 2, bias=False
+        )
+
+    def named_norm(self, channels: int, index: int) -> tuple[str, nn.Module]:
+        """The norm and its published name, which follows its type: ``bn1``, ``gn1``, ..."""
+        return build_norm_layer(self.norm_cfg, channels, postfix=index)
+
+    def conv_norm(
+        self, cin: int, cout: int, kernel: int, stride: int = 1, relu: bool = True
+    ) -> nn.Sequential:
+        norm = build_norm_layer(self.norm_cfg, cout)[1]
+        act = [nn.ReLU(inplace=True)] if relu else []
+        return nn.Sequential(self.conv(cin, cout, kernel, stride), norm, *act)
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions of the given kernels, each with its norm, around which the input is added."""
+
+    kernels: tuple[int, ...]
+    expansion: int
+
+    def __init__(self, cin: int, channels: int, layers: Layers) -> None:
+        super().__init__()
+        self.with_cp = layers.with_cp
+        self.norm_names: list[str] = []
+        cout = channels * self.expansion
+        last, width = len(self.kernels), cin
+        for k, kernel in enumerate(self.kernels, start=1):
+            out = cout if k == last else channels
+            self.add_module(f'conv{k}', layers.conv(width, out, kernel))
+            name, norm = layers.named_norm(out, k)
+            self.add_module(name, norm)
+            self.norm_names.append(name)
+            width = out
+        self.downsample = layers.conv_norm(cin, cout, 1, relu=False) if cin != cout else None
+        self.relu = nn.ReLU(inplace=True)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return getattr(self, self.norm_names[-1])
+
+    def residual(self, x: Tensor) -> Tensor:
+        out = x
+        for k, name in enumerate(self.norm_names, start=1):
+            out = self.relu(out) if k > 1 else out
+            out = getattr(self, name)(getattr(self, f'conv{k}')(out))
+        return out + (x if self.downsample is None else self.downsample(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = recompute(self, self.residual, x) if self.with_cp else self.residual(x)
+        return self.relu(out)
+
+
+class BasicBlock(ResidualBlock):
+    kernels = (3, 3)
+    expansion = EXPANSION['BASIC']
+
+
+class Bottleneck(ResidualBlock):
+    kernels = (1, 3, 1)
+    expansion = EXPANSION['BOTTLENECK']
+
+
+BLOCKS: dict[str, type[ResidualBlock]] = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
+
+
+class HRModule(nn.Module):
+    """Parallel streams of residual blocks, then the fusion of all with all (section 3.2, Fig. 3).
+
+    Args:
+        stage: Blocks and channels of the streams.
+        num_outputs: Fused maps to build: all streams, or 1 for the last module of HRNetV1.
+        resize: Upsampling to a given size.
+        layers: Builder of convolutions and norms.
+    """
+
+    def __init__(
+        self, stage: Stage, num_outputs: int, resize: Callable[..., Tensor], layers: Layers
+    ) -> None:
+        super().__init__()
+        self.with_cp = layers.with_cp
+        self.resize = resize
+        block, widths = BLOCKS[stage.block], stage.out_channels
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(block(out, width, layers) for _ in range(blocks)))
+            for out, width, blocks in zip(widths, stage.channels, stage.blocks)
+        )
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_fuse_path(widths, src, dst, layers) for src in range(len(widths)))
+            for dst in range(num_outputs)
+        )
+        self.relu = nn.ReLU(inplace=True)
+
+    def fuse(self, *xs: Tensor) -> list[Tensor]:
+        outs = []
+        for dst, paths in enumerate(self.fuse_layers):
+            terms = [path(x) for path, x in zip(paths, xs)]
+            for src in range(dst + 1, len(xs)):
+                terms[src] = self.resize(
+                    terms[src], xs[dst].shape[2:]
+                )  # -> (N, C_dst, H_dst, W_dst)
+            outs.append(self.relu(sum(terms[1:], start=terms[0])))
+        return outs
+
+    def forward(self, xs: Sequence[Tensor]) -> list[Tensor]:
+        xs = [branch(x) for branch, x in zip(self.branches, xs)]
+        return recompute(self, self.fuse, *xs) if self.with_cp else self.fuse(*xs)
+
+
+def _fuse_path(widths: Sequence[int], src: int, dst: int, layers: Layers) -> nn.Module:
+    """Nothing, a 1x1 convolution (the caller upsamples), or a stride-2 3x3 one for each octave."""
+    if src == dst:
+        return nn.Identity()
+    if src > dst:
+        return layers.conv_norm(widths[src], widths[dst], 1, relu=False)
+    steps = [layers.conv_norm(widths[src], widths[src], 3, 2) for _ in range(dst - src - 1)]
+    return nn.Sequential(*steps, layers.conv_norm(widths[src], widths[dst], 3, 2, relu=False))
+
+
+def _transition(before: Sequence[int], after: Sequence[int], layers: Layers) -> nn.ModuleList:
+    """Adapts the width of each stream; the new stream is a stride-2 convolution of the lowest."""
+    paths = [
+        nn.Identity() if cin == cout else layers.conv_norm(cin, cout, 3)
+        for cin, cout in zip(before, after)
+    ]
+    return nn.ModuleList([*paths, nn.Sequential(layers.conv_norm(before[-1], after[-1], 3, 2))])
+
+
+class HRNet(BaseModule):
+    """The HRNet backbone, V1 (one map) or V2 (four maps), for every task.
+
+    Input ``(N, in_channels, H, W)`` with H and W from 32 up, odd ones too. Output: a tuple of
+    ``(N, C * 2^i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))`` for i = 0..3, or of i = 0 alone.
+
+    Args:
+        arch: A name of ``mmhrnet.list_archs()``, or a stage description like ``extra``.
+        extra: The host libraries' ``dict(stage1=dict(num_modules=..., ...), ...)``; replaces arch.
+        in_channels: Channels of the input image.
+        conv_cfg: MMCV's config of every convolution.
+        norm_cfg: MMCV's config of every norm.
+        norm_eval: Keep BatchNorm in eval mode while training. Needs trained statistics.
+        with_cp: Recompute blocks and fusions in the backward pass to save memory; exact,
+            running statistics included.
+        zero_init_residual: Start every residual block as the identity.
+        frozen_stages: Stages without training: -1 none, 0 the stem, k the stem to stage k.
+        multiscale_output: False is HRNetV1: only the highest resolution is fused and returned.
+            None takes mmpose's ``extra['stage4']['multiscale_output']``, else True.
+        upsample: 'nearest' (pose, classification, detection) or 'bilinear' (segmentation, faces).
+            None takes mmpose's ``extra['upsample']``, else 'nearest'.
+        align_corners: For 'bilinear'; the official OCR configs train with True, all else False.
+        pretrained: Checkpoint to start from, short for ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: MMEngine's initialization config.
+
+    Attributes:
+        out_channels: Channels of each output.
+        out_strides: Stride of each output with respect to the input, in pixels.
+
+    Raises:
+        ValueError: A description, option or input size that does not fit.
+
+    Example:
+        >>> [tuple(y.shape) for y in HRNet('w18')(torch.rand(1, 3, 65, 64))]
+        [(1, 18, 17, 16), (1, 36, 9, 8), (1, 72, 5, 4), (1, 144, 3, 2)]
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'w32',
+        extra: Mapping[str, Any] | None = None,
+        in_channels: int = 3,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        zero_init_residual: bool = False,
+        frozen_stages: int = -1,
+        multiscale_output: bool | None = None,
+        upsample: str | None = None,
+        align_corners: bool | None = None,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(_init_cfg(init_cfg, pretrained))
+        if frozen_stages not in range(-1, 5):
+            raise ValueError(f'frozen_stages={frozen_stages} must be an integer from -1 to 4')
+        arch = arch if extra is None else extra
+        stages = resolve_stages(arch)
+        switches = extra_switches(arch)
+        if multiscale_output is None:
+            multiscale_output = switches.get('multiscale_output', True)
+        self.norm_eval = norm_eval
+        self.frozen_stages = frozen_stages
+        self.zero_init_residual = zero_init_residual
+        layers = Layers(conv_cfg, norm_cfg or dict(type='BN'), with_cp)
+        resize = _resize(
+            upsample or switches.get('upsample', 'nearest'),
+            switches.get('align_corners') if align_corners is None else align_corners,
+        )
+        self._build_stem(in_channels, stages[0], layers)
+        for index in (2, 3, 4):
+            num_outputs = index if multiscale_output or index < 4 else 1
+            self._build_stage(
+                index, stages[index - 2], stages[index - 1], num_outputs, resize, layers
+            )
+        self.out_channels = stages[-1].out_channels[:num_outputs]
+        self.out_strides = tuple(4 << i for i in range(num_outputs))
+        self._freeze()
+
+    def _build_stem(self, in_channels: int, stage: Stage, layers: Layers) -> None:
+        self.stem_norms: list[str] = []
+        for index, cin in enumerate((in_channels, 64), start=1):
+            self.add_module(f'conv{index}', layers.conv(cin, 64, 3, stride=2))
+            name, norm = layers.named_norm(64, index)
+            self.add_module(name, norm)
+            self.stem_norms.append(name)
+        self.relu = nn.ReLU(inplace=True)
+        block, width = BLOCKS[stage.block], stage.channels[0]
+        inputs = (64, *stage.out_channels * (stage.blocks[0] - 1))
+        self.layer1 = nn.Sequential(*(block(cin, width, layers) for cin in inputs))
+
+    def _build_stage(
+        self,
+        index: int,
+        before: Stage,
+        stage: Stage,
+        num_outputs: int,
+        resize: Callable[..., Tensor],
+        layers: Layers,
+    ) -> None:
+        transition = _transition(before.out_channels, stage.out_channels, layers)
+        outputs = [index] * (stage.modules - 1) + [num_outputs]
+        modules = (HRModule(stage, count, resize, layers) for count in outputs)
+        self.add_module(f'transition{index - 1}', transition)
+        self.add_module(f'stage{index}', nn.Sequential(*modules))
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        pretrained = isinstance(self.init_cfg, Mapping) and self.init_cfg['type'] == 'Pretrained'
+        if self.zero_init_residual and not pretrained:
+            for block in self.modules():
+                if isinstance(block, ResidualBlock):
+                    nn.init.zeros_(block.last_norm.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if not torch.compiler.is_compiling():
+            self._check_input(x)
+        for index, name in enumerate(self.stem_norms, start=1):
+            x = self.relu(getattr(self, name)(getattr(self, f'conv{index}')(x)))
+        xs = [self.layer1(x)]  # (N, 256, H/4, W/4)
+        for transition, stage in (
+            (self.transition1, self.stage2),
+            (self.transition2, self.stage3),
+            (self.transition3, self.stage4),
+        ):
+            lowest = xs[-1]
+            xs = [path(y) for path, y in zip(transition, [*xs, lowest])]  # one stream more
+            xs = stage(xs)
+        return tuple(xs)
+
+    def _check_input(self, x: Tensor) -> None:
+        channels = self.conv1.in_channels
+        if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < MIN_SIZE:
+            raise ValueError(
+                f'HRNet got an input of shape {tuple(x.shape)}, it takes (N, {channels}, H, W) '
+                f'with H and W of {MIN_SIZE} or more'
+            )
+
+    def train(self, mode: bool = True) -> HRNet:
+        """Sets the mode; frozen stages and, with ``norm_eval``, all BatchNorms stay in eval mode.
+
+        Raises:
+            ValueError: ``norm_eval`` with statistics that no training has set: activations would
+                grow without bound and the first loss be NaN.
+        """
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            norms = [m for m in self.modules() if isinstance(m, _BatchNorm)]
+            _check_statistics(norms)
+            for norm in norms:
+                norm.eval()
+        return self
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
+            module.eval().requires_grad_(False)
+
+    def _frozen_modules(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            for name in ('conv1', 'conv2', *self.stem_norms):
+                yield getattr(self, name)
+        for index in range(1, self.frozen_stages + 1):
+            yield self.layer1 if index == 1 else getattr(self, f'stage{index}')
+            if index < 4:
+                yield getattr(self, f'transition{index}')
+
+
+def _init_cfg(init_cfg: Any, pretrained: str | None) -> Any:
+    if pretrained is None:
+        return [dict(cfg) for cfg in INIT_CFG] if init_cfg is None else init_cfg
+    if init_cfg is not None:
+        raise ValueError('Give either pretrained or init_cfg, not both')
+    if not isinstance(pretrained, str):
+        raise ValueError(f'pretrained={pretrained!r} must be the path or URL of a checkpoint')
+    return dict(type='Pretrained', checkpoint=pretrained)
+
+
+def _resize(mode: str, align_corners: bool | None) -> Callable[..., Tensor]:
+    if mode not in ('nearest', 'bilinear'):
+        raise ValueError(f"upsample={mode!r} must be 'nearest' or 'bilinear'")
+    if mode == 'nearest' and align_corners is not None:
+        raise ValueError("align_corners needs upsample='bilinear'")
+    return partial(F.interpolate, mode=mode, align_corners=align_corners)
+
+
+def _check_statistics(norms: Sequence[_BatchNorm]) -> None:
+    for norm in norms:
+        if norm.running_mean is not None and norm.running_mean.any():
+            return
+    if norms:
+        raise ValueError(
+            'norm_eval=True, but the BatchNorm statistics are those of a fresh network, so that '
+            'training would give NaN. Load pretrained weights (init_cfg, pretrained, load_from), '
+            'or train from scratch with norm_eval=False (tools/train.py --from-scratch)'
+        )
+
+
+def recompute(module: nn.Module, function: Callable[..., Any], *inputs: Tensor) -> Any:
+    """Activation checkpointing whose second forward pass leaves running statistics alone."""
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+
+    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        return nullcontext(), _still_statistics(module)
+
+    return checkpoint(function, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _still_statistics(module: nn.Module) -> Iterator[None]:
+    """Momentum 0 leaves the running mean and variance bit for bit as they are."""
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)

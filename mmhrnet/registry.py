@@ -1,0 +1,10 @@
+"""The model registry of mmhrnet.
+
+MMEngine imports ``<scope>.registry`` when it meets a type with the prefix ``<scope>.``, so the
+name of this file makes ``type='mmhrnet.HRNet'`` work in any host's config with no other line.
+"""
+
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmhrnet', locations=['mmhrnet.models'])

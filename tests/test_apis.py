@@ -1,0 +1,199 @@
+"""Config edits, early errors, and whole short runs through the tools' own functions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmhrnet import apis
+from mmhrnet.apis.checks import check_data, check_weights
+from mmhrnet.apis.config import datasets
+
+ROOT = Path(__file__).resolve().parents[1]
+W32 = ROOT / 'configs/mmdet/faster_rcnn_hrnetv2p_w32.py'
+
+# The smallest network of the table, a few steps: what is tested is the run, not the result.
+TINY = {
+    'model.backbone.arch': 'w18_small_v1',
+    'model.neck.in_channels': [16, 32, 64, 128],
+    'model.neck.out_channels': 32,
+    'model.rpn_head.in_channels': 32,
+    'model.rpn_head.feat_channels': 32,
+    'model.roi_head.bbox_roi_extractor.out_channels': 32,
+    'model.roi_head.bbox_head.in_channels': 32,
+    'train_cfg.max_iters': 4,
+    'train_cfg.val_interval': 4,
+    'default_hooks.checkpoint.interval': 2,
+    'default_hooks.logger.interval': 1,
+    'randomness': dict(seed=0),
+}
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('work dir')
+    apis.train(W32, mini=True, work_dir=str(work_dir), cfg_options=TINY)
+    return work_dir
+
+
+def test_training_leaves_everything(trained: Path) -> None:
+    (scalars,) = trained.glob('*/vis_data/scalars.json')
+    losses = [json.loads(line) for line in scalars.read_text().splitlines()]
+    assert [r['step'] for r in losses if 'loss' in r] == [1, 2, 3, 4]
+    assert (trained / 'curves.png').stat().st_size > 10_000
+    assert len(list((trained / 'predictions').glob('*.png'))) == 6
+    assert list(trained.glob('best_*.pth'))
+    assert list(trained.glob('*/*.log'))
+
+
+def test_resume_goes_on_from_the_last_checkpoint(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / 'last_checkpoint').write_text((trained / 'last_checkpoint').read_text())
+    options = {**TINY, 'train_cfg.max_iters': 6, 'train_cfg.val_interval': 100}
+    apis.train(
+        W32, mini=True, work_dir=str(tmp_path), resume='auto', no_validate=True, cfg_options=options
+    )
+    (scalars,) = tmp_path.glob('*/vis_data/scalars.json')
+    steps = [json.loads(line)['step'] for line in scalars.read_text().splitlines()]
+    assert steps == [5, 6]
+
+
+def test_test_prints_the_table_and_draws(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (best,) = trained.glob('best_*.pth')
+    metrics = apis.test(
+        W32,
+        best,
+        mini=True,
+        work_dir=str(tmp_path),
+        show_dir=str(tmp_path / 'show'),
+        cfg_options=TINY,
+    )
+    assert 0 <= metrics['coco/bbox_mAP'] <= 1
+    assert '0.402' in capsys.readouterr().out
+    assert len(list((tmp_path / 'show').glob('*.png'))) == 6
+
+
+def test_data_root_reaches_every_dataset_and_evaluator(tmp_path: Path) -> None:
+    cfg = apis.make_config(W32, data_root=str(tmp_path))
+    assert {d.data_root for d in datasets(cfg)} == {str(tmp_path)}
+    expected = f'{tmp_path}/annotations/instances_val2017.json'
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == expected
+
+
+def test_data_root_inside_wrappers(tmp_path: Path) -> None:
+    inner = dict(type='CocoDataset', data_root='data/coco/', ann_file='a.json')
+    wrapped = dict(type='RepeatDataset', times=2, dataset=dict(type='Cat', datasets=[inner]))
+    cfg = Config(dict(train_dataloader=dict(dataset=wrapped)))
+    apis.use_data_root(cfg, tmp_path)
+    assert cfg.train_dataloader.dataset.dataset.datasets[0].data_root == str(tmp_path)
+
+
+def test_from_scratch() -> None:
+    cfg = apis.make_config(W32, from_scratch=True)
+    assert 'init_cfg' not in cfg.model.backbone
+    assert cfg.model.backbone.norm_eval is False
+    check_weights(cfg)
+
+
+def test_options_of_the_user_win_over_mini() -> None:
+    cfg = apis.make_config(W32, mini=True, cfg_options={'train_cfg.max_iters': 7})
+    assert cfg.train_cfg.max_iters == 7
+    assert cfg.model.roi_head.bbox_head.num_classes == 5
+
+
+def test_missing_data_says_what_where_and_the_ways_out(tmp_path: Path) -> None:
+    cfg = apis.make_config(W32, data_root=str(tmp_path))
+    (tmp_path / 'val2017').mkdir()
+    with pytest.raises(apis.ConfigError) as info:
+        check_data(cfg)
+    message = str(info.value)
+    assert f'{tmp_path}/annotations/instances_train2017.json' in message
+    assert f'{tmp_path}/train2017' in message
+    assert f'{tmp_path}/val2017' not in message.splitlines()
+    for way in ('--data-root', '--mini', 'put the data set'):
+        assert way in message
+
+
+@pytest.mark.parametrize('checkpoint', ['missing.pth', 'http://127.0.0.1:9/w32.pth'])
+def test_missing_weights_say_the_ways_out(checkpoint: str) -> None:
+    cfg = apis.make_config(W32, cfg_options={'model.backbone.init_cfg.checkpoint': checkpoint})
+    with pytest.raises(apis.ConfigError) as info:
+        check_weights(cfg)
+    for word in (checkpoint, '--from-scratch', 'init_cfg.checkpoint=PATH'):
+        assert word in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(config='no.py'), 'There is no config no.py'),
+        (dict(config=W32, data_root='no folder'), 'no folder is no folder'),
+        (dict(config=W32, data_root='.', mini=True), 'leave out --data-root'),
+    ],
+)
+def test_bad_arguments(kwargs: dict, message: str) -> None:
+    with pytest.raises(apis.ConfigError, match=message):
+        apis.make_config(**kwargs)
+
+
+def test_mini_refuses_other_tasks(tmp_path: Path) -> None:
+    path = tmp_path / 'pose.py'
+    path.write_text("default_scope = 'mmpose'\nmodel = dict()\n")
+    with pytest.raises(apis.ConfigError, match='this one is of mmpose'):
+        apis.make_config(path, mini=True)
+
+
+def test_norm_eval_without_weights_stops_before_the_first_iteration(tmp_path: Path) -> None:
+    options = {**TINY, 'model.backbone.norm_eval': True}
+    with pytest.raises(ValueError, match='--from-scratch'):
+        apis.train(W32, mini=True, work_dir=str(tmp_path), cfg_options=options)
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_tools_say_errors_in_one_line(tool: str) -> None:
+    args = ['no.py'] if tool == 'train' else ['no.py', 'no.pth']
+    result = subprocess.run(
+        [sys.executable, str(ROOT / f'tools/{tool}.py'), *args], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no config no.py')
+    assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.slow
+def test_losses_equal_those_of_mmdets_own_network(tmp_path: Path) -> None:
+    """Same seed, data order and initial weights: 20 iterations side by side."""
+    weights = tmp_path / 'weights.pth'
+    losses = []
+    for own in (True, False):
+        cfg = apis.make_config(W32, mini=True, work_dir=str(tmp_path / str(own)), cfg_options=TINY)
+        cfg.merge_from_dict({'train_cfg.max_iters': 20, 'train_cfg.val_interval': 100})
+        cfg.model.backbone.arch = 'w18_small_v2'
+        cfg.model.neck.in_channels = [18, 36, 72, 144]
+        if not own:
+            use_mmdets_own(cfg)
+        runner = apis.run.build_runner(cfg)
+        if own:
+            runner.model.init_weights()
+            torch.save(runner.model.state_dict(), weights)
+        runner.load_checkpoint(str(weights), strict=True)
+        runner.model._is_init = True
+        runner.train()
+        (scalars,) = (tmp_path / str(own)).glob('*/vis_data/scalars.json')
+        losses.append([json.loads(line)['loss'] for line in scalars.read_text().splitlines()])
+    assert len(losses[0]) == 20
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def use_mmdets_own(cfg: Config) -> None:
+    from tests.test_hosts import EXTRA
+
+    cfg.model.backbone = dict(type='HRNet', extra=EXTRA, norm_eval=False)
+    cfg.model.neck.type = 'HRFPN'

@@ -1,0 +1,567 @@
+"""The kernels of the mmcv bridge against plain formulas, called through mmcv's own wrappers."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmhrnet.bridges import mmcv_ext, mmcv_ops
+
+mmcv_ext.install()
+from mmcv import ops  # noqa: E402 - cannot be imported before
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts the bridge under mmcv's wrappers even where a compiled mmcv is installed."""
+    torch.manual_seed(0)
+    for name, module in list(sys.modules.items()):
+        if name.startswith('mmcv.ops.') and hasattr(module, 'ext_module'):
+            monkeypatch.setattr(module, 'ext_module', mmcv_ops)
+
+
+def random_boxes(count: int, side: float = 100.0) -> Tensor:
+    """(count, 4) boxes, some of which leave the image (side, side)."""
+    corner = torch.rand(count, 2, dtype=torch.float64) * side - side / 10
+    return torch.cat([corner, corner + torch.rand_like(corner) * side / 2], dim=1)
+
+
+def assert_same_with_grads(
+    op: Callable[..., Tensor], plain: Callable[..., Tensor], inputs: list[Tensor]
+) -> None:
+    """Same value, and same gradients under a gradient that is not contiguous."""
+    inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+    actual, expected = op(*inputs), plain(*inputs)
+    torch.testing.assert_close(actual, expected)
+    grad = torch.randn(*expected.shape, 2, dtype=expected.dtype)[..., 0]
+    torch.testing.assert_close(
+        torch.autograd.grad(actual, inputs, grad), torch.autograd.grad(expected, inputs, grad)
+    )
+
+
+# The import
+
+
+@pytest.mark.skipif(mmcv_ext.reason() is None, reason='mmcv is compiled: its ops import anyway')
+def test_mmcv_ops_imports_only_with_the_bridge(monkeypatch: pytest.MonkeyPatch):
+    spec = sys.modules['mmcv._ext'].__spec__
+    assert (spec.name, spec.origin) == ('mmcv._ext', mmcv_ops.__file__)
+    for name in [name for name in sys.modules if name.startswith(('mmcv.ops', 'mmcv._ext'))]:
+        monkeypatch.delitem(sys.modules, name)
+    others = [finder for finder in sys.meta_path if not isinstance(finder, mmcv_ext._Finder)]
+    monkeypatch.setattr(sys, 'meta_path', others)
+    with pytest.raises(ModuleNotFoundError, match=r'mmcv\._ext'):
+        importlib.import_module('mmcv.ops')
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_a_compiled_extension_wins(tmp_path: Path, compiled: bool):
+    package = tmp_path / 'mmcv'
+    package.mkdir()
+    (package / '__init__.py').touch()
+    if compiled:
+        (package / '_ext.py').touch()
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from importlib.util import find_spec
+from mmhrnet.bridges import mmcv_ext
+mmcv_ext.install()
+mmcv_ext.install()
+print(mmcv_ext.reason() is None, sum(type(f) is mmcv_ext._Finder for f in sys.meta_path))
+assert not {{'torch', 'torchvision', 'mmcv'}} & set(sys.modules)
+print(find_spec('mmcv._ext').origin)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    origin = str(package / '_ext.py') if compiled else mmcv_ops.__file__
+    assert done.stdout.split() == [str(compiled), '1', origin]
+
+
+def test_nothing_to_bridge_without_mmcv(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mmcv_ext, 'find_spec', {'mmcv': None}.get)
+    assert mmcv_ext.reason() is None
+
+
+def test_an_op_that_is_not_covered_raises_when_called():
+    features, masks = torch.rand(1, 2, 4, 4), torch.rand(1, 9, 8, 8)
+    with pytest.raises(NotImplementedError, match=r"'carafe_forward'.*mim install mmcv"):
+        ops.carafe(features, masks, 3, 1, 2)
+    assert not hasattr(mmcv_ops, '__path__')
+
+
+def test_the_environment_report_names_the_bridge():
+    assert 'mmhrnet' in ops.get_compiler_version()
+    assert ops.get_compiling_cuda_version() == 'not available'
+
+
+@pytest.mark.skipif(mmcv_ext.reason() is not None, reason='mmcv is not compiled: no second opinion')
+@pytest.mark.parametrize('offset', [0, 1])
+def test_agrees_with_a_compiled_mmcv(offset: int):
+    compiled = importlib.import_module('mmcv._ext')
+    boxes, scores = random_boxes(200).float(), torch.rand(200)
+    expected = compiled.nms(boxes, scores, iou_threshold=0.5, offset=offset)
+    assert torch.equal(mmcv_ops.nms(boxes, scores, 0.5, offset), expected)
+    for method in range(3):
+        dets = [torch.zeros(200, 5), torch.zeros(200, 5)]
+        options = {'iou_threshold': 0.3, 'sigma': 0.5, 'min_score': 0.05}
+        options |= {'method': method, 'offset': offset}
+        actual = mmcv_ops.softnms(boxes, scores, dets[0], **options)
+        expected = compiled.softnms(boxes, scores, dets[1], **options)
+        assert torch.equal(actual, expected)
+        torch.testing.assert_close(dets[0][: len(actual)], dets[1][: len(actual)])
+
+
+# Non-maximum suppression
+
+
+def plain_iou(a: list[float], b: list[float], offset: int = 0) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0]) + offset
+    height = min(a[3], b[3]) - max(a[1], b[1]) + offset
+    overlap = max(width, 0) * max(height, 0)
+    areas = [(x2 - x1 + offset) * (y2 - y1 + offset) for x1, y1, x2, y2 in (a, b)]
+    return overlap / (sum(areas) - overlap) if overlap else 0.0
+
+
+def plain_nms(boxes: Tensor, scores: Tensor, threshold: float, offset: int = 0) -> list[int]:
+    kept: list[int] = []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        box = boxes[i].tolist()
+        if all(plain_iou(box, boxes[k].tolist(), offset) <= threshold for k in kept):
+            kept.append(i)
+    return kept
+
+
+def plain_soft_nms(
+    boxes: Tensor, scores: Tensor, factor: Callable[[float], float], offset: int, least: float
+) -> list[tuple[int, float]]:
+    left = [[i, score] for i, score in enumerate(scores.tolist())]
+    done = []
+    while left:
+        best = max(range(len(left)), key=lambda i: left[i][1])
+        left[0], left[best] = left[best], left[0]
+        done.append(tuple(left.pop(0)))
+        position = 0
+        while position < len(left):
+            iou = plain_iou(boxes[done[-1][0]].tolist(), boxes[left[position][0]].tolist(), offset)
+            left[position][1] *= factor(iou)
+            if left[position][1] >= least:
+                position += 1
+            else:
+                left[position] = left[-1]
+                left.pop()
+    return done
+
+
+def box_sets() -> Iterator[tuple[str, Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    grid = torch.randint(0, 6, (60, 4), generator=generator).sort(dim=1).values[:, [0, 1, 3, 2]]
+    point = torch.tensor([[3.0, 3.0, 3.0, 3.0]])
+    yield 'none', torch.zeros(0, 4), torch.zeros(0)
+    yield 'one', torch.tensor([[0.0, 0.0, 5.0, 5.0]]), torch.tensor([0.5])
+    yield 'equal', torch.tensor([[0.0, 0.0, 5.0, 5.0]]).repeat(5, 1), torch.full((5,), 0.5)
+    yield 'points', point.repeat(4, 1), torch.tensor([0.1, 0.4, 0.4, 0.2])
+    yield 'grid', grid.double(), torch.randint(1, 5, (60,), generator=generator) / 5
+
+
+BOX_SETS = [pytest.param(boxes, scores, id=name) for name, boxes, scores in box_sets()]
+BOX_SETS.append(pytest.param(None, None, id='random'))
+
+
+@pytest.mark.parametrize(('boxes', 'scores'), BOX_SETS)
+@pytest.mark.parametrize('offset', [0, 1])
+def test_nms(boxes: Tensor | None, scores: Tensor | None, offset: int):
+    if boxes is None:
+        boxes, scores = random_boxes(150), torch.rand(150).double()
+    dets, kept = ops.nms(boxes, scores, 0.45, offset=offset)
+    assert kept.tolist() == plain_nms(boxes, scores, 0.45, offset)
+    assert torch.equal(dets, torch.cat([boxes[kept], scores[kept, None]], dim=1))
+
+
+def test_nms_by_score_and_number():
+    boxes, scores = random_boxes(100), torch.rand(100).double()
+    above = (scores > 0.3).nonzero()[:, 0]
+    expected = above[plain_nms(boxes[above], scores[above], 0.5)][:7]
+    dets, kept = ops.nms(boxes.numpy(), scores.numpy(), 0.5, score_threshold=0.3, max_num=7)
+    assert isinstance(dets, np.ndarray)
+    assert kept.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_nms_keeps_a_box_at_the_threshold(dtype: torch.dtype):
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 1.0], [0.0, 0.0, 6.0, 1.0]], dtype=dtype)
+    assert len(ops.nms(boxes, torch.tensor([0.9, 0.8], dtype=dtype), 0.6)[1]) == 2
+    assert len(ops.nms(boxes, torch.tensor([0.9, 0.8], dtype=dtype), 0.59)[1]) == 1
+
+
+@pytest.mark.parametrize(('boxes', 'scores'), BOX_SETS)
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
+def test_soft_nms(boxes: Tensor | None, scores: Tensor | None, method: str, offset: int):
+    if boxes is None:
+        boxes, scores = random_boxes(60), torch.rand(60).double()
+    factor = {
+        'naive': lambda iou: 0.0 if iou >= 0.3 else 1.0,
+        'linear': lambda iou: 1 - iou if iou >= 0.3 else 1.0,
+        'gaussian': lambda iou: math.exp(-(iou**2) / 0.5),
+    }[method]
+    boxes, scores = boxes.double(), scores.double().requires_grad_()
+    expected = plain_soft_nms(boxes, scores.detach(), factor, offset, least=0.05)
+    dets, kept = ops.soft_nms(boxes, scores, 0.3, 0.5, 0.05, method, offset)
+    assert kept.tolist() == [index for index, _ in expected]
+    lowered = torch.tensor([score for _, score in expected], dtype=torch.float64)
+    torch.testing.assert_close(dets.detach(), torch.cat([boxes[kept], lowered[:, None]], dim=1))
+
+
+@pytest.mark.parametrize('split_thr', [10000, 10])
+def test_batched_nms(split_thr: int):
+    boxes, scores, labels = random_boxes(80), torch.rand(80).double(), torch.randint(0, 3, (80,))
+    of_class = [(labels == label).nonzero()[:, 0] for label in range(3)]
+    kept = torch.cat([ids[plain_nms(boxes[ids], scores[ids], 0.5)] for ids in of_class])
+    config = {'type': 'nms', 'iou_threshold': 0.5, 'split_thr': split_thr}
+    dets, actual = ops.batched_nms(boxes, scores, labels, config)
+    assert actual.tolist() == kept[scores[kept].argsort(descending=True)].tolist()
+    assert torch.equal(dets[:, :4], boxes[actual])
+
+
+def test_batched_soft_nms():
+    boxes, scores, labels = random_boxes(40), torch.rand(40).double(), torch.randint(0, 3, (40,))
+    config = {'type': 'soft_nms', 'iou_threshold': 0.3, 'min_score': 0.05}
+    dets, kept = ops.batched_nms(boxes, scores, labels, config)
+    apart = boxes + labels[:, None] * 1000
+    expected = plain_soft_nms(apart, scores, lambda iou: 1 - iou if iou >= 0.3 else 1, 0, 0.05)
+    assert kept.tolist() == [index for index, _ in expected]
+    assert dets[:, 4].tolist() == pytest.approx([score for _, score in expected])
+    assert torch.equal(dets[:, :4], boxes[kept])
+
+
+@pytest.mark.parametrize('as_numpy', [False, True])
+def test_nms_match(as_numpy: bool):
+    # Whole numbers, so that some overlaps are the threshold itself.
+    boxes = torch.randint(0, 6, (60, 4)).sort(dim=1).values[:, [0, 1, 3, 2]].float()
+    scores = torch.rand(60)
+    dets = torch.cat([boxes, scores[:, None]], dim=1)
+    groups: dict[int, list[int]] = {}
+    for i in scores.argsort(descending=True).tolist():
+        box = boxes[i].tolist()
+        owner = next((k for k in groups if plain_iou(box, boxes[k].tolist()) >= 0.5), i)
+        groups.setdefault(owner, []).append(i)
+    actual = ops.nms_match(dets.numpy() if as_numpy else dets, 0.5)
+    assert [group.tolist() for group in actual] == list(groups.values())
+    assert ops.nms_match(dets[:0], 0.5) == []
+
+
+# Pooling of regions of interest
+
+ROIS = torch.tensor(
+    [
+        [0, 1.3, 2.1, 9.7, 8.2],
+        [1, 0.0, 0.0, 13.0, 11.0],
+        [0, -6.0, -5.0, 4.4, 3.3],  # leaves the image
+        [1, 8.0, 6.0, 30.0, 40.0],
+        [0, 50.0, 60.0, 70.0, 90.0],  # lies outside
+        [1, 4.2, 4.2, 4.2, 4.2],  # has no area
+    ],
+    dtype=torch.float64,
+)
+
+
+def bilinear(image: Tensor, y: float, x: float) -> Tensor:
+    """(C,) value of the image (C, H, W), continued by its border for one pixel, then by 0."""
+    height, width = image.shape[1:]
+    if not (-1 <= y <= height and -1 <= x <= width):
+        return image[:, 0, 0] * 0
+    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+    top, left = min(int(y), height - 2), min(int(x), width - 2)
+    dy, dx = y - top, x - left
+    upper = image[:, top, left] * (1 - dx) + image[:, top, left + 1] * dx
+    lower = image[:, top + 1, left] * (1 - dx) + image[:, top + 1, left + 1] * dx
+    return upper * (1 - dy) + lower * dy
+
+
+def plain_roi_align(
+    input: Tensor, rois: Tensor, size: tuple[int, int], scale: float, ratio: int, aligned: bool
+) -> Tensor:
+    bins = []
+    for index, *box in rois.tolist():
+        x1, y1, x2, y2 = (side * scale - 0.5 * aligned for side in box)
+        least = 0 if aligned else 1
+        height, width = max(y2 - y1, least) / size[0], max(x2 - x1, least) / size[1]
+        rows, columns = ratio or math.ceil(height), ratio or math.ceil(width)
+        for i, j in itertools.product(range(size[0]), range(size[1])):
+            values = [
+                bilinear(
+                    input[int(index)],
+                    y1 + (i + (row + 0.5) / rows) * height,
+                    x1 + (j + (column + 0.5) / columns) * width,
+                )
+                for row, column in itertools.product(range(rows), range(columns))
+            ]
+            bins.append(torch.stack(values).mean(0) if values else input[0, :, 0, 0] * 0)
+    return torch.stack(bins).view(len(rois), *size, -1).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize('aligned', [True, False])
+@pytest.mark.parametrize('ratio', [0, 2])
+def test_roi_align(ratio: int, aligned: bool):
+    input = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    assert_same_with_grads(
+        lambda x: ops.roi_align(x, ROIS, (2, 3), 0.5, ratio, 'avg', aligned),
+        lambda x: plain_roi_align(x, ROIS, (2, 3), 0.5, ratio, aligned),
+        [input.to(memory_format=torch.channels_last)],
+    )
+
+
+def plain_roi_pool(input: Tensor, rois: Tensor, size: tuple[int, int], scale: float) -> Tensor:
+    bins = []
+    for index, x1, y1, x2, y2 in rois.tolist():
+        x, y, width, height = x1 * scale, y1 * scale, (x2 + 1) * scale, (y2 + 1) * scale
+        width, height = (width - x) / size[1], (height - y) / size[0]
+        for i, j in itertools.product(range(size[0]), range(size[1])):
+            top, left = max(math.floor(y + i * height), 0), max(math.floor(x + j * width), 0)
+            bottom = max(math.ceil(y + (i + 1) * height), 0)
+            right = max(math.ceil(x + (j + 1) * width), 0)
+            window = input[int(index), :, top:bottom, left:right].flatten(1)
+            empty = window.shape[1] == 0 or width <= 0 or height <= 0
+            bins.append(input[0, :, 0, 0] * 0 if empty else window.max(dim=1).values)
+    return torch.stack(bins).view(len(rois), *size, -1).permute(0, 3, 1, 2)
+
+
+def test_roi_pool():
+    inverted = torch.tensor([[0, 9.0, 2.0, 1.0, 8.0], [1, 9.0, 8.0, 1.0, 2.0]]).double()
+    rois = torch.cat([ROIS, inverted])
+    assert_same_with_grads(
+        lambda x: ops.roi_pool(x, rois, (2, 3), 0.45),
+        lambda x: plain_roi_pool(x, rois, (2, 3), 0.45),
+        [torch.randn(2, 3, 6, 7, dtype=torch.float64)],
+    )
+
+
+@pytest.mark.parametrize('pool', [ops.RoIAlign((2, 3), 0.5), ops.RoIPool((2, 3), 0.5)])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_roi_pooling_in_half_precision(pool: torch.nn.Module, dtype: torch.dtype):
+    input = torch.randn(2, 3, 6, 7, dtype=dtype, requires_grad=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        actual = pool(input, ROIS.float())
+    actual.sum().backward()
+    exact = input.detach().double().requires_grad_()
+    expected = pool(exact, ROIS)
+    expected.sum().backward()
+    assert actual.dtype == input.grad.dtype == dtype
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(input.grad.double(), exact.grad, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('pool', [ops.RoIAlign((2, 3), 0.5), ops.RoIPool((2, 3), 0.5)])
+def test_roi_pooling_of_no_region(pool: torch.nn.Module):
+    input = torch.randn(2, 3, 6, 7, requires_grad=True)
+    output = pool(input, torch.zeros(0, 5))
+    output.sum().backward()
+    assert output.shape == (0, 3, 2, 3)
+    assert not input.grad.any()
+
+
+def test_roi_align_has_no_maximum():
+    with pytest.raises(NotImplementedError, match="pool_mode='avg'"):
+        ops.RoIAlign(2, pool_mode='max')(torch.randn(2, 3, 6, 7), ROIS.float())
+
+
+# Convolutions
+
+GEOMETRY = {'stride': (2, 1), 'padding': (2, 1), 'dilation': (1, 2)}
+KERNEL = (3, 2)
+
+
+def plain_deform_conv(
+    input: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, groups: int
+) -> Tensor:
+    """Samples one image a kernel tap, then sums them under the weights."""
+    height, width = input.shape[2:]
+    taps = KERNEL[0] * KERNEL[1]
+    rows, columns = offset.shape[2:]
+    offset = offset.unflatten(1, (-1, taps, 2))  # (N, deform groups, taps, 2, rows, columns)
+    mask = mask.unflatten(1, (-1, taps))  # (N, deform groups, taps, rows, columns)
+    images = input.unflatten(1, (offset.shape[1], -1))  # (N, deform groups, C, H, W)
+    samples = []
+    for group, tap in itertools.product(range(offset.shape[1]), range(taps)):
+        i, j = divmod(tap, KERNEL[1])
+        y = torch.arange(rows)[:, None] * 2 - 2 + i + offset[:, group, tap, 0]
+        x = torch.arange(columns) - 1 + 2 * j + offset[:, group, tap, 1]
+        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
+        sample = F.grid_sample(images[:, group], grid, align_corners=True)
+        samples.append(sample * mask[:, None, group, tap])
+    sampled = torch.stack(samples).unflatten(0, (-1, taps))  # (deform groups, taps, N, C, ...)
+    sampled = sampled.permute(2, 0, 3, 1, 4, 5).flatten(1, 2)  # (N, C_in, taps, rows, columns)
+    sampled = sampled.unflatten(1, (groups, -1))
+    weight = weight.flatten(2).unflatten(0, (groups, -1))  # (groups, C_out, C_in, taps)
+    output = torch.einsum('ngcthw,goct->ngohw', sampled, weight).flatten(1, 2)
+    return output + bias[:, None, None]
+
+
+def deform_inputs(groups: int, deform_groups: int, spread: float) -> list[Tensor]:
+    """Input, offset, mask, weight and bias."""
+    taps = KERNEL[0] * KERNEL[1]
+    rows, columns = 4, 5  # of the output
+    shapes = [(2, 4, 5, 5), (2, deform_groups * 2 * taps, rows, columns)]
+    shapes += [(2, deform_groups * taps, rows, columns), (6, 4 // groups, *KERNEL), (6,)]
+    inputs = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    inputs[1] *= spread
+    return inputs
+
+
+@pytest.mark.parametrize(('groups', 'deform_groups'), [(1, 1), (2, 1), (1, 2), (2, 4)])
+def test_deform_conv(groups: int, deform_groups: int):
+    input, offset, mask, weight, bias = deform_inputs(groups, deform_groups, spread=2)
+    assert_same_with_grads(
+        lambda x, o, w: ops.deform_conv2d(x, o, w, *GEOMETRY.values(), groups, deform_groups),
+        lambda x, o, w: plain_deform_conv(x, o, mask * 0 + 1, w, bias * 0, groups),
+        [input, offset, weight],
+    )
+
+
+@pytest.mark.parametrize(('groups', 'deform_groups'), [(1, 1), (2, 1), (1, 2), (2, 4)])
+@pytest.mark.parametrize('with_bias', [True, False])
+def test_modulated_deform_conv(groups: int, deform_groups: int, with_bias: bool):
+    *inputs, bias = deform_inputs(groups, deform_groups, spread=2)
+    geometry = (*GEOMETRY.values(), groups, deform_groups)
+    if with_bias:
+        assert_same_with_grads(
+            lambda *tensors: ops.modulated_deform_conv2d(*tensors, *geometry),
+            lambda *tensors: plain_deform_conv(*tensors, groups),
+            [*inputs, bias],
+        )
+    else:
+        assert_same_with_grads(
+            lambda *tensors: ops.modulated_deform_conv2d(*tensors, None, *geometry),
+            lambda *tensors: plain_deform_conv(*tensors, bias * 0, groups),
+            inputs,
+        )
+
+
+def test_deform_conv_without_offset_is_a_convolution():
+    input, offset, mask, weight, bias = deform_inputs(1, 1, spread=0)
+    geometry = GEOMETRY.values()
+    actual = ops.modulated_deform_conv2d(input, offset, mask * 0 + 1, weight, bias, *geometry)
+    torch.testing.assert_close(actual, F.conv2d(input, weight, bias, **GEOMETRY))
+    actual = ops.deform_conv2d(input, offset, weight, *geometry)
+    torch.testing.assert_close(actual, F.conv2d(input, weight, **GEOMETRY))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('layer', [ops.DeformConv2dPack, ops.ModulatedDeformConv2dPack])
+def test_deform_conv_in_half_precision(layer: type[torch.nn.Module], dtype: torch.dtype):
+    conv = layer(4, 6, 3, padding=1)
+    torch.nn.init.normal_(conv.conv_offset.weight, std=0.1)
+    input = torch.randn(2, 4, 5, 5)
+    expected = conv(input)
+    with torch.autocast('cpu', dtype):
+        actual = conv(input)
+    assert actual.dtype == dtype
+    torch.testing.assert_close(actual.float(), expected, rtol=0.1, atol=0.1)
+    actual.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in conv.parameters())
+
+
+def test_masked_conv():
+    input, mask = torch.randn(1, 4, 6, 7), (torch.rand(1, 6, 7) > 0.5).float()
+    conv = ops.MaskedConv2d(4, 5, 3, padding=1)
+    torch.testing.assert_close(conv(input, mask), conv(input) * mask)
+    assert not conv(input, mask * 0).any()
+
+
+def test_multi_scale_deformable_attention():
+    module = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
+    shapes = torch.tensor([[4, 5], [2, 3]])
+    value = torch.randn(2, 26, 2, 4, dtype=torch.float64)
+    locations = torch.rand(2, 3, 2, 2, 4, 2, dtype=torch.float64)
+    weights = torch.rand(2, 3, 2, 2, 4, dtype=torch.float64)
+    starts = torch.tensor([0, 20])
+    assert_same_with_grads(
+        lambda v, x, w: module.MultiScaleDeformableAttnFunction.apply(
+            v, shapes, starts, x, w, 64
+        ).sum(1),
+        lambda v, x, w: module.multi_scale_deformable_attn_pytorch(v, shapes, x, w).sum(1),
+        [value, locations, weights],
+    )
+
+
+# Focal loss
+
+TARGETS = torch.tensor([0, 3, 4, 1, 2, 4, 0])  # 4 is the background
+
+
+def plain_sigmoid_focal_loss(
+    logits: Tensor, weight: Tensor | None, gamma: float, alpha: float
+) -> Tensor:
+    truth = F.one_hot(TARGETS, 5)[:, :4].double()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
+    p = logits.sigmoid()
+    loss = cross_entropy * torch.where(truth > 0, alpha * (1 - p) ** gamma, (1 - alpha) * p**gamma)
+    return loss if weight is None else loss * torch.cat([weight, torch.ones(1)])[TARGETS][:, None]
+
+
+@pytest.mark.parametrize('weight', [None, torch.tensor([0.5, 2.0, 3.0, 0.1]).double()])
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+@pytest.mark.parametrize('reduction', ['none', 'mean', 'sum'])
+def test_sigmoid_focal_loss(weight: Tensor | None, gamma: float, reduction: str):
+    reduce = {'none': lambda x: x, 'mean': lambda x: x.sum() / 7, 'sum': Tensor.sum}[reduction]
+    assert_same_with_grads(
+        lambda x: ops.sigmoid_focal_loss(x, TARGETS, gamma, 0.3, weight, reduction),
+        lambda x: reduce(plain_sigmoid_focal_loss(x, weight, gamma, 0.3)),
+        [torch.randn(7, 4, dtype=torch.float64) * 3],
+    )
+
+
+@pytest.mark.parametrize('weight', [None, torch.tensor([0.5, 2.0, 3.0, 0.1]).double()])
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+def test_softmax_focal_loss(weight: Tensor | None, gamma: float, reduction: str):
+    def plain(logits: Tensor) -> Tensor:
+        positive = TARGETS < 4
+        target = TARGETS[positive]
+        log_p = logits.log_softmax(dim=1)[positive].gather(1, target[:, None])[:, 0]
+        loss = -0.3 * (1 - log_p.exp()) ** gamma * log_p
+        loss = loss if weight is None else loss * weight[target]
+        return loss.sum() / (7 if reduction == 'mean' else 1)
+
+    assert_same_with_grads(
+        lambda x: ops.softmax_focal_loss(x, TARGETS, gamma, 0.3, weight, reduction),
+        plain,
+        [torch.randn(7, 4, dtype=torch.float64)],
+    )
+
+
+@pytest.mark.parametrize('loss', [ops.sigmoid_focal_loss, ops.softmax_focal_loss])
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_focal_loss_of_extreme_logits_is_finite(
+    loss: Callable[..., Tensor], gamma: float, dtype: torch.dtype
+):
+    logits = torch.tensor([[200.0, -200.0, 0.0, 20.0]], dtype=dtype).repeat(7, 1).requires_grad_()
+    value = loss(logits, TARGETS, gamma, 0.25, None, 'sum')
+    value.backward()
+    assert value.dtype == logits.grad.dtype == dtype
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('loss', [ops.sigmoid_focal_loss, ops.softmax_focal_loss])
+def test_focal_loss_of_no_sample(loss: Callable[..., Tensor]):
+    logits = torch.zeros(0, 4, requires_grad=True)
+    loss(logits, torch.zeros(0, dtype=torch.long), 2.0, 0.25, None, 'sum').backward()
+    assert logits.grad.shape == (0, 4)

@@ -1,0 +1,121 @@
+"""Beside the hosts' own HRNets: same keys, same numbers, same defaults by registry."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+from mmhrnet import HRNet, HRNetV2p
+from mmhrnet.models import ARCHS, Stage
+
+
+def as_extra(stages: tuple[Stage, ...]) -> dict:
+    return {
+        f'stage{i}': dict(
+            num_modules=s.modules,
+            num_branches=i,
+            block=s.block,
+            num_blocks=s.blocks,
+            num_channels=s.channels,
+        )
+        for i, s in enumerate(stages, start=1)
+    }
+
+
+EXTRA = as_extra(ARCHS['w18_small_v2'])
+HOSTS = {
+    'mmdet': 'mmdet.models.backbones.HRNet',
+    'mmseg': 'mmseg.models.backbones.HRNet',
+    'mmpose': 'mmpose.models.backbones.HRNet',
+    'mmpretrain': 'mmpretrain.models.backbones.HRNet',
+}
+
+
+def host_class(path: str) -> type:
+    module, _, name = path.rpartition('.')
+    return getattr(import_module(module), name)
+
+
+def pair(host: str, randomized: object, **kwargs: object) -> tuple[torch.nn.Module, HRNet]:
+    """The host's network and ours, built from one config by type alone, with equal weights."""
+    init_default_scope(host)
+    theirs = randomized(host_class(HOSTS[host])(extra=EXTRA, **kwargs))
+    ours = MODELS.build(dict(type='mmhrnet.HRNet', extra=EXTRA, **kwargs))
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return theirs, ours
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_forward_is_bit_equal_in_eval(host: str, randomized: object) -> None:
+    theirs, ours = pair(host, randomized)
+    x = torch.rand(2, 3, 64, 96)
+    expected, outputs = theirs.eval()(x), ours.eval()(x)
+    assert len(outputs) == len(expected)
+    for a, b in zip(outputs, expected):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_training_step_in_double(host: str, randomized: object) -> None:
+    kwargs = dict(norm_eval=False)
+    theirs, ours = (m.double() for m in pair(host, randomized, **kwargs))
+    x = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    for model in (theirs, ours):
+        model.train()
+        sum(out.square().mean() for out in model(x)).backward()
+    grads = {name: p.grad for name, p in theirs.named_parameters()}
+    for name, p in ours.named_parameters():
+        assert (p.grad - grads[name]).norm() <= 1e-8 * grads[name].norm(), name
+    buffers = dict(theirs.named_buffers())
+    for name, b in ours.named_buffers():
+        torch.testing.assert_close(b, buffers[name], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_defaults_by_registry(host: str) -> None:
+    init_default_scope(host)
+    model = MODELS.build(dict(type='mmhrnet.HRNet', arch='w18_small_v1'))
+    assert model.norm_eval is (host == 'mmdet')
+    assert len(model.out_channels) == (1 if host == 'mmpose' else 4)
+    mode = model.stage2[0].resize.keywords['mode']
+    assert mode == ('bilinear' if host == 'mmseg' else 'nearest')
+    assert model.init_cfg[0]['type'] == ('Normal' if host == 'mmpose' else 'Kaiming')
+
+
+def test_what_the_config_says_beats_the_host() -> None:
+    init_default_scope('mmpose')
+    extra = {**EXTRA, 'stage4': {**EXTRA['stage4'], 'multiscale_output': True}}
+    assert len(MODELS.build(dict(type='mmhrnet.HRNet', extra=extra)).out_channels) == 4
+    init_default_scope('mmseg')
+    model = MODELS.build(dict(type='mmhrnet.HRNet', arch='w18_small_v1', upsample='nearest'))
+    assert model.stage2[0].resize.keywords['mode'] == 'nearest'
+
+
+def test_python_takes_no_notice_of_hosts() -> None:
+    init_default_scope('mmpose')
+    assert len(HRNet('w18_small_v1').out_channels) == 4
+
+
+@pytest.mark.parametrize('arch', ['w18', 'w32', 'w48'])
+def test_keys_and_shapes(arch: str) -> None:
+    extra = as_extra(ARCHS[arch])
+    with torch.device('meta'):
+        v2, v1 = HRNet(arch), HRNet(arch, multiscale_output=False)
+        hosts = {host: host_class(path)(extra=extra) for host, path in HOSTS.items()}
+    for host, theirs in hosts.items():
+        ours = v1 if host == 'mmpose' else v2
+        expected = {name: t.shape for name, t in theirs.state_dict().items()}
+        assert {name: t.shape for name, t in ours.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize('pooling', ['AVG', 'MAX'])
+def test_pyramid_is_bit_equal(pooling: str) -> None:
+    theirs = host_class('mmdet.models.necks.HRFPN')([4, 8, 16, 32], 16, pooling_type=pooling)
+    ours = HRNetV2p([4, 8, 16, 32], 16, pooling_type=pooling)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    xs = [torch.rand(2, 4 << i, 32 >> i, 40 >> i) for i in range(4)]
+    for a, b in zip(ours(xs), theirs(xs)):
+        assert torch.equal(a, b)

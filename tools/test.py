@@ -1,0 +1,39 @@
+"""Evaluates a checkpoint of a config of any OpenMMLab library."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+import mmhrnet.apis as apis
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs')
+    parser.add_argument('--show-dir', help='folder for pictures of predictions')
+    parser.add_argument('--data-root', help='root of a COCO data set, for every loader')
+    parser.add_argument('--mini', action='store_true', help='the embedded data set')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = vars(parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    try:
+        apis.test(**args)
+    except apis.ConfigError as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()
