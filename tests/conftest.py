@@ -38,13 +38,17 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_scope_left() -> object:
+def _nothing_global_left() -> object:
+    """MMEngine keeps the default scope and each visualizer for the life of a process."""
     from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
 
-    before = dict(DefaultScope._instance_dict)
+    scopes = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    DefaultScope._instance_dict.update(scopes)
+    for visualizer in (Visualizer, *Visualizer.__subclasses__()):
+        visualizer._instance_dict.clear()
 
 
 def randomize(model: torch.nn.Module) -> torch.nn.Module:

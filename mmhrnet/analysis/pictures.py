@@ -29,7 +29,7 @@ def draw_predictions(
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    runner.visualizer.dataset_meta = loader.dataset.metainfo
+    runner.visualizer.dataset_meta = loader.dataset.metainfo  # type: ignore[attr-defined]
     runner.model.eval()
     for data in islice(loader, count):
         with torch.no_grad():

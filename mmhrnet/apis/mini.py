@@ -7,9 +7,10 @@ from mmengine.config import Config, ConfigDict
 from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts, use_data_root, use_scratch
 from mmhrnet.datasets import OBJECT_CLASSES, mini_root
 
-ITERATIONS = 200
+ITERATIONS = 220
 BATCH = 4
 SCALE = (128, 96)
+HEAD_WIDTH = 128
 
 
 def use_mini(cfg: Config) -> None:
@@ -42,23 +43,35 @@ def _shrink_data(cfg: Config) -> None:
 
 def _shrink_model(model: ConfigDict) -> None:
     for part in dicts(model):
+        _narrow(part)
         if 'num_classes' in part:
             part.num_classes = len(OBJECT_CLASSES)
-        if 'fc_out_channels' in part:
-            part.fc_out_channels = 256
-        if part.get('type') == 'RandomSampler':
-            part.num = 64
-        if part.get('type') == 'AnchorGenerator':
-            part.scales = [4]
+        if part.get('add_gt_as_proposals'):
+            part.update(num=128, pos_fraction=0.5)
+        if 'reg_class_agnostic' in part:
+            part.reg_class_agnostic = True
         if 'nms_pre' in part:
             part.update(nms_pre=200, max_per_img=100)
+        if part.get('type') == 'AnchorGenerator':
+            part.scales = [4]
+    # From scratch, blocks that start as the identity and a normalized pyramid learn sooner.
+    if model.backbone.type == 'mmhrnet.HRNet':
+        model.backbone.zero_init_residual = True
+    if model.neck.type == 'mmhrnet.HRNetV2p':
+        model.neck.norm_cfg = dict(type='BN')
+
+
+def _narrow(part: ConfigDict) -> None:
+    for key in ('in_channels', 'out_channels', 'feat_channels', 'fc_out_channels'):
+        if part.get(key) in (256, 1024):  # what a pyramid and its heads have
+            part[key] = HEAD_WIDTH
 
 
 def _shorten(cfg: Config) -> None:
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=ITERATIONS, val_interval=50)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=ITERATIONS, val_interval=55)
     cfg.optim_wrapper = dict(
         type='OptimWrapper',
-        optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.01, fused=True),
+        optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01, fused=True),
         clip_grad=dict(max_norm=5),
     )
     cfg.param_scheduler = [
@@ -66,5 +79,5 @@ def _shorten(cfg: Config) -> None:
         dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=ITERATIONS, eta_min=1e-5),
     ]
     cfg.default_hooks.logger.interval = 10
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=50, max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=55, max_keep_ckpts=1)
     cfg.log_processor.update(by_epoch=False, window_size=10)

@@ -34,7 +34,7 @@ def _load_safely(module: ModuleType) -> None:
     loader = module.CheckpointLoader
     loader.register_scheme('', load_from_local, force=True)
     loader.register_scheme([r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], load_from_ceph, force=True)
-    module.load_url = load_url
+    module.__dict__['load_url'] = load_url
 
 
 # mmengine logs the name of a loader without its first ten letters, hence `load_from_...`.

@@ -87,12 +87,12 @@ KEYPOINTS = (
 
 HEIGHTS, WIDTHS = (96, 128), (128, 160)  # of an image, both ends included
 MARGIN = 48
-MAX_OBJECTS = 4
+MIN_OBJECTS, MAX_OBJECTS = 3, 8
 OBJECT_ODDS = (1 / 3, *(2 / 3 / len(SHAPES) for _ in SHAPES))  # people are the richest class
-PERSON_HEIGHTS, SHAPE_RADII = (60.0, 100.0), (18.0, 36.0)
+PERSON_HEIGHTS, SHAPE_RADII = (44.0, 76.0), (13.0, 25.0)
 MAX_TILT = 0.3  # radians, either way from upright
 TYPICAL_HUES = {'disk': 30, 'square': 275, 'triangle': 165, 'star': 60}  # degrees
-TYPICAL, HUE_SPREAD = 0.8, 20.0  # share of objects near the hue of their class, and how near
+TYPICAL, HUE_SPREAD = 0.85, 15.0  # share of objects near the hue of their class, and how near
 MIN_VISIBLE = 0.6  # share of an object that nearer ones and the image's border leave to see
 ATTEMPTS = 8  # placements tried per wanted object
 SUBPIXEL_BITS = 4
@@ -195,12 +195,12 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 
 def _draw_objects(rng: np.random.Generator, canvas: np.ndarray) -> list[Layer]:
-    """Paints 1 to `MAX_OBJECTS` objects onto the canvas, in place, far to near.
+    """Paints `MIN_OBJECTS` to `MAX_OBJECTS` objects onto the canvas, in place, far to near.
 
     A placement that would leave too little of any object visible is dropped for another.
     """
     layers: list[Layer] = []
-    wanted = int(rng.integers(1, MAX_OBJECTS + 1))
+    wanted = int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
     for _ in range(ATTEMPTS * wanted):
         label = int(rng.choice(len(OBJECT_CLASSES), p=OBJECT_ODDS))
         figure = _make_figure(rng, label, canvas.shape)

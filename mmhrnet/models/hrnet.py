@@ -14,102 +14,24 @@ published checkpoint loads::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
-from mmhrnet.models.archs import EXPANSION, Stage, extra_switches, resolve_stages
+from mmhrnet.models.archs import Stage, extra_switches, resolve_stages
+from mmhrnet.models.blocks import BLOCKS, Layers, ResidualBlock, recompute
 
 MIN_SIZE = 32
 INIT_CFG = (
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 )
-
-
-@dataclass(frozen=True)
-class Layers:
-    """Builds every convolution and norm of the network, so that no config misses one."""
-
-    conv_cfg: dict | None
-    norm_cfg: dict
-    with_cp: bool
-
-    def conv(self, cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Module:
-        return build_conv_layer(
-            self.conv_cfg, cin, cout, kernel, stride=stride, padding=kernel // 2, bias=False
-        )
-
-    def named_norm(self, channels: int, index: int) -> tuple[str, nn.Module]:
-        """The norm and its published name, which follows its type: ``bn1``, ``gn1``, ..."""
-        return build_norm_layer(self.norm_cfg, channels, postfix=index)
-
-    def conv_norm(
-        self, cin: int, cout: int, kernel: int, stride: int = 1, relu: bool = True
-    ) -> nn.Sequential:
-        norm = build_norm_layer(self.norm_cfg, cout)[1]
-        act = [nn.ReLU(inplace=True)] if relu else []
-        return nn.Sequential(self.conv(cin, cout, kernel, stride), norm, *act)
-
-
-class ResidualBlock(nn.Module):
-    """Convolutions of the given kernels, each with its norm, around which the input is added."""
-
-    kernels: tuple[int, ...]
-    expansion: int
-
-    def __init__(self, cin: int, channels: int, layers: Layers) -> None:
-        super().__init__()
-        self.with_cp = layers.with_cp
-        self.norm_names: list[str] = []
-        cout = channels * self.expansion
-        last, width = len(self.kernels), cin
-        for k, kernel in enumerate(self.kernels, start=1):
-            out = cout if k == last else channels
-            self.add_module(f'conv{k}', layers.conv(width, out, kernel))
-            name, norm = layers.named_norm(out, k)
-            self.add_module(name, norm)
-            self.norm_names.append(name)
-            width = out
-        self.downsample = layers.conv_norm(cin, cout, 1, relu=False) if cin != cout else None
-        self.relu = nn.ReLU(inplace=True)
-
-    @property
-    def last_norm(self) -> nn.Module:
-        return getattr(self, self.norm_names[-1])
-
-    def residual(self, x: Tensor) -> Tensor:
-        out = x
-        for k, name in enumerate(self.norm_names, start=1):
-            out = self.relu(out) if k > 1 else out
-            out = getattr(self, name)(getattr(self, f'conv{k}')(out))
-        return out + (x if self.downsample is None else self.downsample(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = recompute(self, self.residual, x) if self.with_cp else self.residual(x)
-        return self.relu(out)
-
-
-class BasicBlock(ResidualBlock):
-    kernels = (3, 3)
-    expansion = EXPANSION['BASIC']
-
-
-class Bottleneck(ResidualBlock):
-    kernels = (1, 3, 1)
-    expansion = EXPANSION['BOTTLENECK']
-
-
-BLOCKS: dict[str, type[ResidualBlock]] = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
 
 
 class HRModule(nn.Module):
@@ -142,7 +64,7 @@ class HRModule(nn.Module):
     def fuse(self, *xs: Tensor) -> list[Tensor]:
         outs = []
         for dst, paths in enumerate(self.fuse_layers):
-            terms = [path(x) for path, x in zip(paths, xs)]
+            terms = [path(x) for path, x in zip(paths, xs)]  # type: ignore[call-overload]
             for src in range(dst + 1, len(xs)):
                 terms[src] = self.resize(
                     terms[src], xs[dst].shape[2:]
@@ -233,23 +155,18 @@ class HRNet(BaseModule):
             raise ValueError(f'frozen_stages={frozen_stages} must be an integer from -1 to 4')
         arch = arch if extra is None else extra
         stages = resolve_stages(arch)
-        switches = extra_switches(arch)
-        if multiscale_output is None:
-            multiscale_output = switches.get('multiscale_output', True)
-        self.norm_eval = norm_eval
-        self.frozen_stages = frozen_stages
+        given = dict(
+            multiscale_output=multiscale_output, upsample=upsample, align_corners=align_corners
+        )
+        switches = extra_switches(arch) | {k: v for k, v in given.items() if v is not None}
+        self.norm_eval, self.frozen_stages = norm_eval, frozen_stages
         self.zero_init_residual = zero_init_residual
         layers = Layers(conv_cfg, norm_cfg or dict(type='BN'), with_cp)
-        resize = _resize(
-            upsample or switches.get('upsample', 'nearest'),
-            switches.get('align_corners') if align_corners is None else align_corners,
-        )
+        resize = _resize(switches.get('upsample', 'nearest'), switches.get('align_corners'))
         self._build_stem(in_channels, stages[0], layers)
-        for index in (2, 3, 4):
-            num_outputs = index if multiscale_output or index < 4 else 1
-            self._build_stage(
-                index, stages[index - 2], stages[index - 1], num_outputs, resize, layers
-            )
+        for index, (before, stage) in enumerate(pairwise(stages), start=2):
+            num_outputs = index if index < 4 or switches.get('multiscale_output', True) else 1
+            self._build_stage(index, before, stage, num_outputs, resize, layers)
         self.out_channels = stages[-1].out_channels[:num_outputs]
         self.out_strides = tuple(4 << i for i in range(num_outputs))
         self._freeze()
@@ -285,9 +202,8 @@ class HRNet(BaseModule):
         super().init_weights()
         pretrained = isinstance(self.init_cfg, Mapping) and self.init_cfg['type'] == 'Pretrained'
         if self.zero_init_residual and not pretrained:
-            for block in self.modules():
-                if isinstance(block, ResidualBlock):
-                    nn.init.zeros_(block.last_norm.weight)
+            for block in (m for m in self.modules() if isinstance(m, ResidualBlock)):
+                nn.init.zeros_(block.last_norm.get_parameter('weight'))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if not torch.compiler.is_compiling():
@@ -371,33 +287,3 @@ def _check_statistics(norms: Sequence[_BatchNorm]) -> None:
             'training would give NaN. Load pretrained weights (init_cfg, pretrained, load_from), '
             'or train from scratch with norm_eval=False (tools/train.py --from-scratch)'
         )
-
-
-def recompute(module: nn.Module, function: Callable[..., Any], *inputs: Tensor) -> Any:
-    """Activation checkpointing whose second forward pass leaves running statistics alone."""
-    if not torch.is_grad_enabled():
-        return function(*inputs)
-
-    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), _still_statistics(module)
-
-    return checkpoint(function, *inputs, use_reentrant=False, context_fn=contexts)
-
-
-@contextmanager
-def _still_statistics(module: nn.Module) -> Iterator[None]:
-    """Momentum 0 leaves the running mean and variance bit for bit as they are."""
-    norms = [
-        m
-        for m in module.modules()
-        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
-    ]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(batches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhrnet.registry import MODELS
 
-POOLINGS = {'AVG': F.avg_pool2d, 'MAX': F.max_pool2d}
+POOLINGS: dict[str, Callable[..., Tensor]] = {'AVG': F.avg_pool2d, 'MAX': F.max_pool2d}
 
 
 @MODELS.register_module()
