@@ -58,8 +58,10 @@ def plot_curves(scalars: Scalars, path: str | Path) -> Path:
         losses.plot(*zip(*points), label=name, linewidth=2.2 if name == 'loss' else 1)
     for name, curve in _metrics(scalars).items():
         metrics.plot(*zip(*curve), label=name.rpartition('/')[2], marker='o', markersize=4)
-    for axes, title in ((losses, 'training loss'), (metrics, 'validation')):
-        axes.set(title=title, xlabel='step')
+    unit = 'epoch' if any('epoch' in record for record in train) else 'iteration'
+    losses.set(title='training loss', xlabel='iteration')
+    metrics.set(title='validation', xlabel=unit)
+    for axes in (losses, metrics):
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=8)

@@ -7,7 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts, use_data_root, use_scratch
 from mmhrnet.datasets import OBJECT_CLASSES, mini_root
 
-ITERATIONS = 220
+ITERATIONS = 240
 BATCH = 4
 SCALE = (128, 96)
 HEAD_WIDTH = 128
@@ -46,8 +46,8 @@ def _shrink_model(model: ConfigDict) -> None:
         _narrow(part)
         if 'num_classes' in part:
             part.num_classes = len(OBJECT_CLASSES)
-        if part.get('add_gt_as_proposals'):
-            part.update(num=128, pos_fraction=0.5)
+        if part.get('type') == 'RandomSampler':
+            part.update(num=128 if part.add_gt_as_proposals else 64, pos_fraction=0.5)
         if 'reg_class_agnostic' in part:
             part.reg_class_agnostic = True
         if 'nms_pre' in part:
@@ -68,7 +68,7 @@ def _narrow(part: ConfigDict) -> None:
 
 
 def _shorten(cfg: Config) -> None:
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=ITERATIONS, val_interval=55)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=ITERATIONS, val_interval=60)
     cfg.optim_wrapper = dict(
         type='OptimWrapper',
         optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01, fused=True),
@@ -78,6 +78,7 @@ def _shorten(cfg: Config) -> None:
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=20),
         dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=ITERATIONS, eta_min=1e-5),
     ]
+    cfg.randomness = dict(seed=0)
     cfg.default_hooks.logger.interval = 10
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=55, max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=60, max_keep_ckpts=1)
     cfg.log_processor.update(by_epoch=False, window_size=10)

@@ -92,6 +92,8 @@ def train(
     if cfg.get('val_evaluator') is not None:
         hooks = cfg.setdefault('default_hooks', {})
         hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', 'auto')
+        if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
+            hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False
     runner = build_runner(cfg)
     runner.train()
     if is_main_process():
