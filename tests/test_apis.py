@@ -194,7 +194,7 @@ def test_losses_equal_those_of_mmdets_own_network(tmp_path: Path) -> None:
 
 
 def use_mmdets_own(cfg: Config) -> None:
-    from tests.test_hosts import EXTRA
+    from test_hosts import EXTRA
 
     cfg.model.backbone = dict(type='HRNet', extra=EXTRA, norm_eval=False)
     cfg.model.neck.type = 'HRFPN'
