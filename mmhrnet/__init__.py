@@ -11,7 +11,7 @@ from typing import Any
 from mmhrnet.bridges import install_bridges
 
 __version__ = '0.1.0'
-__all__ = ['HRNet', 'HRNetV2p', '__version__', 'list_archs']
+__all__ = ['HRNet', 'HRNetC', 'HRNetV2', 'HRNetV2p', '__version__', 'list_archs']
 
 install_bridges()
 

@@ -90,7 +90,7 @@ print(find_spec('mmcv._ext').origin)
     )
     assert done.returncode == 0, done.stderr
     origin = str(package / '_ext.py') if compiled else mmcv_ops.__file__
-    assert done.stdout.split() == [str(compiled), '1', origin]
+    assert done.stdout.splitlines() == [f'{compiled} 1', origin]
 
 
 def test_nothing_to_bridge_without_mmcv(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mmhrnet import HRNet, HRNetV2p
+from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
 from mmhrnet.models import ARCHS, Stage
 
 
@@ -120,3 +120,34 @@ def test_pyramid_is_bit_equal(pooling: str) -> None:
     xs = [torch.rand(2, 4 << i, 32 >> i, 40 >> i) for i in range(4)]
     for a, b in zip(ours(xs), theirs(xs)):
         assert torch.equal(a, b)
+
+
+def test_concatenation_is_bit_equal_to_mmsegs_head(randomized: object) -> None:
+    widths = [4, 8, 16, 32]
+    head = host_class('mmseg.models.decode_heads.FCNHead')
+    common = dict(num_classes=5, dropout_ratio=-1, concat_input=False, align_corners=False)
+    theirs = head(
+        in_channels=widths,
+        in_index=(0, 1, 2, 3),
+        channels=60,
+        input_transform='resize_concat',
+        kernel_size=1,
+        num_convs=1,
+        norm_cfg=dict(type='BN'),
+        **common,
+    )
+    theirs = randomized(theirs).eval()
+    neck, ours = HRNetV2(widths).eval(), head(in_channels=60, channels=60, num_convs=0, **common)
+    neck.conv.load_state_dict(theirs.convs[0].state_dict(), strict=True)
+    ours.conv_seg.load_state_dict(theirs.conv_seg.state_dict(), strict=True)
+    xs = [torch.rand(2, width, 32 >> i, 40 >> i) for i, width in enumerate(widths)]
+    assert torch.equal(ours(neck(xs)), theirs(xs))
+
+
+def test_classification_neck_is_bit_equal(randomized: object) -> None:
+    widths = (4, 8, 16, 32)
+    theirs = randomized(host_class('mmpretrain.models.necks.HRFuseScales')(widths)).eval()
+    ours = HRNetC(widths).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    xs = tuple(torch.rand(2, width, 32 >> i, 32 >> i) for i, width in enumerate(widths))
+    assert torch.equal(ours(xs)[0], theirs(xs)[0])

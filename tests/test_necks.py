@@ -1,4 +1,4 @@
-"""HRNetV2p against the formula that defines it, and its options."""
+"""The necks against the formulas that define them, and their options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmhrnet import HRNetV2p
+from mmhrnet import HRNetC, HRNetV2, HRNetV2p
 
 CHANNELS = (4, 8, 16, 32)
 
@@ -88,3 +88,84 @@ def test_bad_inputs() -> None:
         neck(maps(128, 128)[:3])
     with pytest.raises(ValueError, match='an image of 64'):
         neck(maps(32, 128))
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(128, 160), (97, 130)])
+def test_concatenated_formula(align_corners: bool, size: tuple[int, int]) -> None:
+    neck = HRNetV2(CHANNELS, align_corners=align_corners).eval()
+    xs = maps(*size)
+    up = [
+        F.interpolate(x, xs[0].shape[2:], mode='bilinear', align_corners=align_corners) for x in xs
+    ]
+    norm = neck.conv.bn
+    torch.nn.init.normal_(norm.running_mean)
+    torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+    x = torch.einsum('nchw,oc->nohw', torch.cat(up, 1), neck.conv.conv.weight[:, :, 0, 0])
+    expected = F.batch_norm(x, norm.running_mean, norm.running_var).relu()
+    (out,) = neck(xs)
+    assert out.shape == (2, 60, *xs[0].shape[2:])
+    torch.testing.assert_close(out, expected)
+
+
+def test_concatenated_options() -> None:
+    neck = HRNetV2(list(CHANNELS), 24, norm_cfg=dict(type='GN', num_groups=4))
+    assert neck(maps(64, 64))[0].shape == (2, 24, 16, 16)
+    assert sorted(neck.state_dict()) == ['conv.conv.weight', 'conv.gn.bias', 'conv.gn.weight']
+
+
+@pytest.mark.parametrize('size', [(128, 160), (97, 130)])
+def test_classification_formula(size: tuple[int, int]) -> None:
+    neck = HRNetC(CHANNELS, 40, bias=True).eval()
+    neck.init_weights()
+    xs = maps(*size)
+    y = neck.increase_layers[0](xs[0])
+    for i in range(3):
+        conv = neck.downsample_layers[i].conv
+        down = F.conv2d(y, conv.weight, conv.bias, stride=2, padding=1)
+        down = neck.downsample_layers[i].bn(down).relu()
+        y = neck.increase_layers[i + 1](xs[i + 1]) + down
+    last = neck.final_layer
+    expected = last.bn(F.conv2d(y, last.conv.weight, last.conv.bias)).relu()
+    (out,) = neck(xs)
+    assert out.shape == (2, 40, *xs[3].shape[2:])
+    torch.testing.assert_close(out, expected)
+
+
+def test_classification_norms_and_biases() -> None:
+    norms = [
+        m
+        for m in HRNetC(CHANNELS, norm_cfg=dict(type='GN', num_groups=2)).modules()
+        if isinstance(m, torch.nn.GroupNorm | torch.nn.BatchNorm2d)
+    ]
+    assert len(norms) == 4 * 4 + 3 + 1
+    assert all(isinstance(m, torch.nn.GroupNorm) for m in norms)
+    plain, biased = HRNetC(CHANNELS), HRNetC(CHANNELS, bias=True)
+    more = sorted(set(biased.state_dict()) - set(plain.state_dict()))
+    assert more == [
+        *(f'downsample_layers.{i}.conv.bias' for i in range(3)),
+        'final_layer.conv.bias',
+    ]
+
+
+@pytest.mark.parametrize('neck', [HRNetV2, HRNetC])
+def test_inputs_are_checked_and_left_alone(neck: type) -> None:
+    model = neck(CHANNELS).eval()
+    xs = maps(64, 64)
+    copies = [x.clone() for x in xs]
+    model(xs)
+    assert all(torch.equal(a, b) for a, b in zip(xs, copies))
+    with pytest.raises(ValueError, match=rf'{neck.__name__} got maps of \(4, 8\) channels'):
+        model(xs[:2])
+    with pytest.raises(ValueError, match='must list the channels'):
+        neck(60)
+
+
+@pytest.mark.parametrize('neck', [HRNetV2, HRNetC])
+def test_dense_necks_compile_and_export(neck: type) -> None:
+    model, xs = neck(CHANNELS).eval(), maps(64, 64)
+    (expected,) = model(xs)
+    compiled = torch.compile(model, fullgraph=True, backend='eager')
+    assert torch.equal(compiled(xs)[0], expected)
+    exported = torch.export.export(model, (xs,)).module()
+    torch.testing.assert_close(exported(xs)[0], expected)

@@ -3,6 +3,6 @@
 from mmhrnet.models.archs import ARCHS, Stage, list_archs
 from mmhrnet.models.hosts import build_hrnet
 from mmhrnet.models.hrnet import HRNet
-from mmhrnet.models.necks import HRNetV2p
+from mmhrnet.models.necks import HRNetC, HRNetV2, HRNetV2p
 
-__all__ = ['ARCHS', 'HRNet', 'HRNetV2p', 'Stage', 'build_hrnet', 'list_archs']
+__all__ = ['ARCHS', 'HRNet', 'HRNetC', 'HRNetV2', 'HRNetV2p', 'Stage', 'build_hrnet', 'list_archs']

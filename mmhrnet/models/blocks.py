@@ -15,6 +15,11 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhrnet.models.archs import EXPANSION
 
+INIT_CFG = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+
 
 @dataclass(frozen=True)
 class Layers:

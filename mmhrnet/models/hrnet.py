@@ -14,6 +14,7 @@ published checkpoint loads::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -25,13 +26,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmhrnet.models.archs import Stage, extra_switches, resolve_stages
-from mmhrnet.models.blocks import BLOCKS, Layers, ResidualBlock, recompute
+from mmhrnet.models.blocks import BLOCKS, INIT_CFG, Layers, ResidualBlock, recompute
 
 MIN_SIZE = 32
-INIT_CFG = (
-    dict(type='Kaiming', layer='Conv2d'),
-    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-)
 
 
 class HRModule(nn.Module):
@@ -65,10 +62,9 @@ class HRModule(nn.Module):
         outs = []
         for dst, paths in enumerate(self.fuse_layers):
             terms = [path(x) for path, x in zip(paths, xs)]  # type: ignore[call-overload]
+            size = xs[dst].shape[2:]
             for src in range(dst + 1, len(xs)):
-                terms[src] = self.resize(
-                    terms[src], xs[dst].shape[2:]
-                )  # -> (N, C_dst, H_dst, W_dst)
+                terms[src] = self.resize(terms[src], size)  # (N, C_dst, H_dst, W_dst)
             outs.append(self.relu(sum(terms[1:], start=terms[0])))
         return outs
 
@@ -261,7 +257,7 @@ class HRNet(BaseModule):
 
 def _init_cfg(init_cfg: Any, pretrained: str | None) -> Any:
     if pretrained is None:
-        return [dict(cfg) for cfg in INIT_CFG] if init_cfg is None else init_cfg
+        return deepcopy(INIT_CFG) if init_cfg is None else init_cfg
     if init_cfg is not None:
         raise ValueError('Give either pretrained or init_cfg, not both')
     if not isinstance(pretrained, str):

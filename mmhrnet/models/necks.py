@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +13,140 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmhrnet.models.blocks import INIT_CFG, Bottleneck, Layers
 from mmhrnet.registry import MODELS
 
+HEAD_WIDTHS = (128, 256, 512, 1024)  # Appendix B: the same for every width of the backbone
 POOLINGS: dict[str, Callable[..., Tensor]] = {'AVG': F.avg_pool2d, 'MAX': F.max_pool2d}
+
+
+def concatenate(xs: Sequence[Tensor], align_corners: bool | None = False) -> Tensor:
+    """All maps upsampled bilinearly to the size of the first, side by side."""
+    size = xs[0].shape[2:]
+    ups = (F.interpolate(x, size, mode='bilinear', align_corners=align_corners) for x in xs[1:])
+    return torch.cat([xs[0], *ups], dim=1)  # (N, sum of the channels, H_0, W_0)
+
+
+def check_maps(name: str, xs: Sequence[Tensor], channels: Sequence[int]) -> None:
+    found = tuple(x.shape[1] for x in xs)
+    if found != tuple(channels):
+        raise ValueError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
+
+
+def check_in_channels(in_channels: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(in_channels, int) or not in_channels:
+        raise ValueError(f'in_channels={in_channels!r} must list the channels of each input')
+    return tuple(in_channels)
+
+
+@MODELS.register_module()
+class HRNetV2(BaseModule):
+    """HRNetV2: the concatenated representation for dense prediction (section 3.3, Fig. 4b).
+
+    All maps are upsampled to 1/4, concatenated and mixed by a 1x1 convolution, norm and ReLU; one
+    more 1x1 convolution of the host's head makes classes or keypoints of it: mmseg's
+    ``FCNHead(num_convs=0)``, mmpose's ``HeatmapHead(deconv_out_channels=None)``.
+
+    The keys ``conv.conv`` and ``conv.bn`` are ``last_layer.0`` and ``.1`` of the official
+    repository, ``decode_head.convs.0.conv`` and ``.bn`` of mmseg.
+
+    Input: a tuple of ``(N, in_channels[i], H_i, W_i)``, highest resolution first; sizes need not
+    divide one another. Output: a tuple of one map ``(N, out_channels, H_0, W_0)``.
+
+    Args:
+        in_channels: Channels of the input maps.
+        out_channels: Channels of the output; None is the paper's 15C, their sum.
+        align_corners: For the upsampling; the official OCR configs train with True, all else False.
+        conv_cfg: MMCV's config of the convolution.
+        norm_cfg: MMCV's config of the norm.
+        init_cfg: MMEngine's initialization config.
+
+    Raises:
+        ValueError: Options or inputs that do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int | None = None,
+        align_corners: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.in_channels = check_in_channels(in_channels)
+        width = sum(self.in_channels)
+        self.out_channels = out_channels or width
+        self.align_corners = align_corners
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.conv = ConvModule(width, self.out_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
+        if not torch.compiler.is_compiling():
+            check_maps('HRNetV2', inputs, self.in_channels)
+        return (self.conv(concatenate(inputs, self.align_corners)),)
+
+
+@MODELS.register_module()
+class HRNetC(BaseModule):
+    """HRNet-W*-C: from the four maps to the map that is classified (Appendix B, Fig. 11).
+
+    A bottleneck raises each map to 128, 256, 512 or 1024 channels; from the highest resolution
+    down, a stride-2 3x3 convolution is added to the next map; a 1x1 convolution ends in
+    ``out_channels``. mmpretrain's ``GlobalAveragePooling`` and ``LinearClsHead`` follow. Keys and
+    arguments are those of mmpretrain's ``HRFuseScales``, but ``norm_cfg`` reaches every norm.
+
+    Input: a tuple of four maps ``(N, in_channels[i], H_i, W_i)`` with strides 4, 8, 16, 32.
+    Output: a tuple of one map ``(N, out_channels, H_3, W_3)``.
+
+    Args:
+        in_channels: Channels of the four input maps, highest resolution first.
+        out_channels: Channels of the output.
+        bias: Biases in the 3x3 and the last convolution, as the official weights have them. A
+            norm follows each, so that they change nothing that folding into its mean does not.
+        conv_cfg: MMCV's config of every convolution.
+        norm_cfg: MMCV's config of every norm.
+        init_cfg: MMEngine's initialization config.
+
+    Raises:
+        ValueError: Options or inputs that do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 2048,
+        bias: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or deepcopy(INIT_CFG))
+        self.in_channels = check_in_channels(in_channels)
+        if len(self.in_channels) != len(HEAD_WIDTHS):
+            raise ValueError(f'in_channels={in_channels!r}: HRNetC takes {len(HEAD_WIDTHS)} maps')
+        norm_cfg = norm_cfg or dict(type='BN')
+        layers = Layers(conv_cfg, norm_cfg, with_cp=False)
+        cfgs = dict(bias=bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.increase_layers = nn.ModuleList(
+            nn.Sequential(Bottleneck(cin, width // Bottleneck.expansion, layers))
+            for cin, width in zip(self.in_channels, HEAD_WIDTHS)
+        )
+        self.downsample_layers = nn.ModuleList(
+            ConvModule(width, after, 3, stride=2, padding=1, **cfgs)
+            for width, after in pairwise(HEAD_WIDTHS)
+        )
+        self.final_layer = ConvModule(HEAD_WIDTHS[-1], out_channels, 1, **cfgs)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
+        if not torch.compiler.is_compiling():
+            check_maps('HRNetC', inputs, self.in_channels)
+        maps = [raised(x) for raised, x in zip(self.increase_layers, inputs)]
+        y = maps[0]  # (N, 128, H/4, W/4)
+        for down, x in zip(self.downsample_layers, maps[1:]):
+            y = down(y) + x  # (N, 2 * channels, H/2, W/2)
+        return (self.final_layer(y),)  # (N, out_channels, H/32, W/32)
 
 
 @MODELS.register_module()
@@ -56,11 +189,9 @@ class HRNetV2p(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type='Caffe2Xavier', layer='Conv2d'))
-        if isinstance(in_channels, int) or not in_channels:
-            raise ValueError(f'in_channels={in_channels!r} must list the channels of each input')
+        self.in_channels = check_in_channels(in_channels)
         if pooling_type not in POOLINGS:
             raise ValueError(f"pooling_type={pooling_type!r} must be 'AVG' or 'MAX'")
-        self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
         self.num_outs = num_outs
         self.with_cp = with_cp
@@ -75,12 +206,7 @@ class HRNetV2p(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         if not torch.compiler.is_compiling():
             self._check_inputs(inputs)
-        size = inputs[0].shape[2:]
-        maps = [
-            inputs[0],
-            *(F.interpolate(x, size, mode='bilinear', align_corners=False) for x in inputs[1:]),
-        ]
-        x = self._run(self.reduction_conv, torch.cat(maps, dim=1))  # (N, out_channels, H/4, W/4)
+        x = self._run(self.reduction_conv, concatenate(inputs))  # (N, out_channels, H/4, W/4)
         levels = [x, *(self.pooling(x, 2**i, 2**i) for i in range(1, self.num_outs))]
         return tuple(self._run(conv, level) for conv, level in zip(self.fpn_convs, levels))
 
@@ -90,11 +216,7 @@ class HRNetV2p(BaseModule):
         return layer(x)
 
     def _check_inputs(self, inputs: Sequence[Tensor]) -> None:
-        channels = tuple(x.shape[1] for x in inputs)
-        if channels != self.in_channels:
-            raise ValueError(
-                f'HRNetV2p got maps of {channels} channels, it takes {self.in_channels}'
-            )
+        check_maps('HRNetV2p', inputs, self.in_channels)
         smallest = 2 ** (self.num_outs - 1)
         if min(inputs[0].shape[2:]) < smallest:
             raise ValueError(
