@@ -15,11 +15,13 @@ def main() -> None:
     mini = commands.add_parser('mini', help='write the embedded mini data set')
     mini.add_argument('--out', required=True, help='folder to write')
     mini.add_argument('--seed', type=int, default=0)
+    models = commands.add_parser('models', help='table of all configs with their published figures')
+    models.add_argument('--out', help='file to write, instead of the screen')
     script = commands.add_parser('run', help="run a host's own script with mmhrnet imported first")
     script.add_argument('script')
     script.add_argument('args', nargs=argparse.REMAINDER)
     args = parser.parse_args()
-    {'doctor': _doctor, 'mini': _mini, 'run': _run}[args.command](args)
+    {'doctor': _doctor, 'mini': _mini, 'models': _models, 'run': _run}[args.command](args)
 
 
 def _doctor(_: argparse.Namespace) -> None:
@@ -38,6 +40,15 @@ def _mini(args: argparse.Namespace) -> None:
         print(write_mini(args.out, seed=args.seed))
     except (OSError, ValueError) as error:
         sys.exit(f'mmhrnet mini: {error}')
+
+
+def _models(args: argparse.Namespace) -> None:
+    from mmhrnet.analysis import model_tables
+
+    if args.out:
+        Path(args.out).write_text(model_tables(), encoding='utf-8')
+    else:
+        print(model_tables())
 
 
 def _run(args: argparse.Namespace) -> None:

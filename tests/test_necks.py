@@ -130,6 +130,8 @@ def test_classification_formula(size: tuple[int, int]) -> None:
     (out,) = neck(xs)
     assert out.shape == (2, 40, *xs[3].shape[2:])
     torch.testing.assert_close(out, expected)
+    neck.pool = True
+    torch.testing.assert_close(neck(xs)[0], expected.flatten(2).mean(2))
 
 
 def test_classification_norms_and_biases() -> None:

@@ -98,13 +98,15 @@ class HRNetC(BaseModule):
     arguments are those of mmpretrain's ``HRFuseScales``, but ``norm_cfg`` reaches every norm.
 
     Input: a tuple of four maps ``(N, in_channels[i], H_i, W_i)`` with strides 4, 8, 16, 32.
-    Output: a tuple of one map ``(N, out_channels, H_3, W_3)``.
+    Output: a tuple of one map ``(N, out_channels, H_3, W_3)``, or of its average
+    ``(N, out_channels)`` with ``pool``.
 
     Args:
         in_channels: Channels of the four input maps, highest resolution first.
         out_channels: Channels of the output.
         bias: Biases in the 3x3 and the last convolution, as the official weights have them. A
             norm follows each, so that they change nothing that folding into its mean does not.
+        pool: Average over all positions, for mmpose, which drops a list of necks unsaid.
         conv_cfg: MMCV's config of every convolution.
         norm_cfg: MMCV's config of every norm.
         init_cfg: MMEngine's initialization config.
@@ -118,6 +120,7 @@ class HRNetC(BaseModule):
         in_channels: Sequence[int],
         out_channels: int = 2048,
         bias: bool = False,
+        pool: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
@@ -126,6 +129,7 @@ class HRNetC(BaseModule):
         self.in_channels = check_in_channels(in_channels)
         if len(self.in_channels) != len(HEAD_WIDTHS):
             raise ValueError(f'in_channels={in_channels!r}: HRNetC takes {len(HEAD_WIDTHS)} maps')
+        self.pool = pool
         norm_cfg = norm_cfg or dict(type='BN')
         layers = Layers(conv_cfg, norm_cfg, with_cp=False)
         cfgs = dict(bias=bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
@@ -146,7 +150,8 @@ class HRNetC(BaseModule):
         y = maps[0]  # (N, 128, H/4, W/4)
         for down, x in zip(self.downsample_layers, maps[1:]):
             y = down(y) + x  # (N, 2 * channels, H/2, W/2)
-        return (self.final_layer(y),)  # (N, out_channels, H/32, W/32)
+        y = self.final_layer(y)  # (N, out_channels, H/32, W/32)
+        return (y.mean(dim=(2, 3)) if self.pool else y,)
 
 
 @MODELS.register_module()

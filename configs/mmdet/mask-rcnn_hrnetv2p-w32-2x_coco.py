@@ -1,0 +1,5 @@
+# Mask R-CNN, HRNetV2p-W32, COCO 2017, 24 epochs.
+# Recipe (section 6): shorter side 800, SGD 0.02 for 16 images, ImageNet weights, norm_eval.
+# Published box AP / mask AP: 42.3 / 37.6 (paper, Table IX), 42.5 / 37.8 (mmdet).
+_base_ = ['mmdet::mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py', '../_base_/models/hrnetv2p_w32.py']
+model = _base_.hrnetv2p
