@@ -7,8 +7,16 @@ BIN := .venv/bin
 PY := $(BIN)/python
 INSTALL := install --no-deps -r requirements.txt -e .
 
+# `make demo` trains a detector on drawn scenes; TASK=pose, seg or cls another network.
+TASK ?= det
+DEMO_det := mmdet/faster_rcnn_hrnetv2p_w32
+DEMO_pose := mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192
+DEMO_seg := mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024
+DEMO_cls := mmpretrain/hrnet-w18-small-v1_4xb64_in1k
+DEMO = $(or $(DEMO_$(TASK)),$(error TASK=$(TASK) is unknown: use det, pose, seg or cls))
+
 demo: setup
-	$(PY) tools/train.py configs/mmdet/faster_rcnn_hrnetv2p_w32.py --mini --work-dir work_dirs/demo
+	$(PY) tools/train.py configs/$(DEMO).py --mini --work-dir work_dirs/demo_$(TASK)
 
 test: lint
 	$(PY) -m pytest

@@ -10,7 +10,7 @@ import steps
 import yaml
 from mmengine.config import Config
 
-from mmhrnet.analysis import metafile_models, model_tables, published_results
+from mmhrnet.analysis import metafile_models, model_tables, published_results, result_table
 from mmhrnet.analysis.complexity import count_config
 from mmhrnet.apis.config import dicts
 from mmhrnet.models import ARCHS
@@ -147,6 +147,14 @@ def test_metafiles_repeat_what_the_configs_say() -> None:
 def test_published_results() -> None:
     assert published_results('faster_rcnn_hrnetv2p_w32') == {'box AP': 40.2}
     assert published_results('no_such_config') == {}
+
+
+def test_published_figures_stand_beside_the_measured() -> None:
+    metrics = {'measured': {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_50': 0.6}}
+    table = result_table(metrics, 'faster_rcnn_hrnetv2p_w32')
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[1:] == [['0.400', '0.600'], ['0.402', '-']]
+    assert len(result_table(metrics, 'faster_rcnn_hrnetv2p_w32', compare=False).columns) == 2
 
 
 def test_model_tables_are_up_to_date() -> None:

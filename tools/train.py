@@ -25,8 +25,12 @@ def parse_args() -> argparse.Namespace:
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate')
-    parser.add_argument('--data-root', help='root of a COCO data set, for every loader')
-    parser.add_argument('--mini', action='store_true', help='the embedded data set, fit for a CPU')
+    parser.add_argument('--data-root', help='root of the data set, for every loader')
+    parser.add_argument(
+        '--mini',
+        action='store_true',
+        help='fit for a CPU; the embedded data set, unless --data-root says another',
+    )
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 Scalars = Sequence[dict[str, Any]]
+NO_METRICS = ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')
+LESS_IS_BETTER = ('NME',)
 
 
 def read_scalars(work_dir: str | Path) -> list[dict[str, Any]]:
@@ -29,7 +31,7 @@ def _metrics(scalars: Scalars) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     for record in scalars:
         for name, value in record.items():
-            if '/' in name and value >= 0:
+            if not _is_train(record) and name not in NO_METRICS and value >= 0:
                 curves.setdefault(name, []).append((record['step'], value))
     return curves
 
@@ -41,8 +43,12 @@ def best_values(scalars: Scalars) -> dict[str, dict[str, float]]:
         return {}
     return {
         'last': {name: curve[-1][1] for name, curve in curves.items()},
-        'best': {name: max(value for _, value in curve) for name, curve in curves.items()},
+        'best': {name: _best(name, [value for _, value in c]) for name, c in curves.items()},
     }
+
+
+def _best(name: str, values: Sequence[float]) -> float:
+    return min(values) if name in LESS_IS_BETTER else max(values)
 
 
 def plot_curves(scalars: Scalars, path: str | Path) -> Path:
@@ -66,6 +72,7 @@ def plot_curves(scalars: Scalars, path: str | Path) -> Path:
         if axes.lines:
             axes.legend(fontsize=8)
     losses.set_ylim(bottom=0)
-    metrics.set_ylim(0, 1)
+    percent = any(value > 1 for curve in _metrics(scalars).values() for _, value in curve)
+    metrics.set_ylim(0, 100 if percent else 1)
     FigureCanvasAgg(figure).print_png(str(path))
     return Path(path)

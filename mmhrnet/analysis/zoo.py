@@ -17,7 +17,7 @@ PUBLISHED_AS = {
     'coco/bbox_mAP': ('box AP', 100),
     'coco/segm_mAP': ('mask AP', 100),
     'coco/AP': ('AP', 1),
-    'pck/PCKh': ('PCKh', 0.01),
+    'PCK': ('PCKh', 0.01),
     'NME': ('NME', 100),
     'mIoU': ('mIoU', 1),
     'accuracy/top1': ('Top 1 Accuracy', 1),
@@ -83,17 +83,21 @@ def _row(model: Mapping[str, Any]) -> str:
     return '| ' + ' | '.join(cells) + ' |'
 
 
-def result_table(columns: Mapping[str, Mapping[str, float]], config: str) -> Table:
+def result_table(
+    columns: Mapping[str, Mapping[str, float]], config: str, compare: bool = True
+) -> Table:
     """Metrics as rows; the given columns and the published figure side by side.
 
     Args:
         columns: Values by metric, by heading, such as ``{'last': {'coco/bbox_mAP': 0.4}}``.
         config: File name of the config, without its suffix.
+        compare: Whether the data are those of the published figure.
     """
-    published = published_results(config)
-    table = Table('metric', *columns, 'published', title=config)
+    published = published_results(config) if compare else {}
+    table = Table('metric', *columns, *(['published'] if compare else []), title=config)
     for metric in next(iter(columns.values())):
         name, factor = PUBLISHED_AS.get(metric, ('', 1))
         figure = f'{published[name] / factor:.3f}' if name in published else '-'
-        table.add_row(metric, *(f'{values[metric]:.3f}' for values in columns.values()), figure)
+        cells = [f'{values[metric]:.3f}' for values in columns.values()]
+        table.add_row(metric, *cells, *([figure] if compare else []))
     return table

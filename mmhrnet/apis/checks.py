@@ -13,9 +13,12 @@ from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts
 from mmhrnet.checkpoints import CheckpointError
 
 NO_DATA = """Three ways out:
-  --data-root PATH  a COCO root elsewhere (with annotations/, train2017/ and val2017/)
+  --data-root PATH  the same data set elsewhere, with these files below it
   --mini            the embedded data set: no download, minutes on a CPU
   put the data set where the config looks for it, relative to this folder"""
+NO_PERSONS = """
+Person detections are a download of mmpose's; without them, the true boxes serve:
+  --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None"""
 NO_WEIGHTS = """Three ways out:
   --from-scratch  random weights, and norms that gather their own statistics
   --cfg-options model.backbone.init_cfg.checkpoint=PATH  a checkpoint on this machine
@@ -27,7 +30,9 @@ def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
     paths = [path for dataset in datasets(cfg, loaders) for path in _paths(dataset)]
     missing = sorted({str(path) for path in paths if not path.exists()})
     if missing:
-        raise ConfigError('\n  '.join(['The data set is not there:', *missing]) + f'\n{NO_DATA}')
+        persons = NO_PERSONS if any('person_detection' in path for path in missing) else ''
+        lines = '\n  '.join(['The data set is not there:', *missing])
+        raise ConfigError(f'{lines}\n{NO_DATA}{persons}')
 
 
 def check_weights(cfg: Config) -> None:
@@ -43,10 +48,11 @@ def check_weights(cfg: Config) -> None:
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:
     root = dataset.get('data_root') or ''
-    prefix = dataset.get('data_prefix') or {}
-    parts = [dataset.ann_file, *([prefix] if isinstance(prefix, str) else prefix.values())]
-    for path in (os.path.join(root, part) for part in parts):  # noqa: PTH118 (may be a URL)
-        if '://' not in path:
+    prefix = dataset.get('data_prefix') or dataset.get('split') or {}
+    parts = [dataset.get('ann_file'), *([prefix] if isinstance(prefix, str) else prefix.values())]
+    paths = [os.path.join(root, part) for part in parts if part]  # noqa: PTH118 (may be a URL)
+    for path in (*paths, dataset.get('bbox_file')):
+        if path and '://' not in path:
             yield Path(path)
 
 

@@ -42,7 +42,8 @@ def datasets(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[Config
     """The data sets of the loaders that name files, without their wrappers."""
     for name in loaders:
         loader = cfg.get(name)
-        yield from (d for d in dicts(loader and loader.dataset) if 'ann_file' in d)
+        found = dicts(loader and loader.dataset)
+        yield from (d for d in found if 'ann_file' in d or 'data_root' in d)
 
 
 def use_data_root(cfg: Config, root: str | Path) -> None:
@@ -59,6 +60,26 @@ def use_data_root(cfg: Config, root: str | Path) -> None:
             old = next((o for o in olds if _is_below(value, o)), None)
             if old is not None:
                 node[key] = str(Path(root, Path(value).relative_to(old)))
+
+
+def use_train_split(cfg: Config) -> None:
+    """Tests on the training data, through the pipeline of the test.
+
+    Raises:
+        ConfigError: The training data set is one that wraps others.
+    """
+    train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
+    if train.get('type') != test.get('type'):
+        raise ConfigError(f'--split train needs one plain data set, the config has {train.type}')
+    before = test.get('ann_file')
+    for key in ('ann_file', 'data_prefix', 'split'):
+        if key in train:
+            test[key] = train[key]
+    test.update({key: None for key in ('bbox_file',) if key in test})
+    if before:
+        for node in dicts(cfg.test_evaluator):
+            if str(node.get('ann_file', '')).endswith(before):
+                node.ann_file = node.ann_file.removesuffix(before) + train.ann_file
 
 
 def _is_below(value: Any, folder: str) -> bool:

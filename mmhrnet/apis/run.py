@@ -11,7 +11,6 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from rich.console import Console
-from torch.utils.data import DataLoader
 
 from mmhrnet.analysis import best_values, draw_predictions, plot_curves, read_scalars, result_table
 from mmhrnet.apis.checks import check_data, check_weights
@@ -22,10 +21,12 @@ from mmhrnet.apis.config import (
     set_work_dir,
     use_data_root,
     use_scratch,
+    use_train_split,
 )
-from mmhrnet.apis.mini import use_mini
+from mmhrnet.apis.mini import fit_schedule, use_mini
 
 CONSOLE = Console()
+BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
 
 
 def make_config(
@@ -41,18 +42,19 @@ def make_config(
     """Reads a config and applies the arguments that training and testing share.
 
     Raises:
-        ConfigError: No such config, no such data root, or arguments that exclude each other.
+        ConfigError: No such config, no such data root, or a config that ``mini`` does not take.
     """
-    if mini and data_root:
-        raise ConfigError('--mini brings its own data set: leave out --data-root')
     cfg = load_config(config)
     if mini:
-        use_mini(cfg)
-    elif from_scratch:
-        use_scratch(cfg)
-    if data_root:
-        use_data_root(cfg, data_root)
+        use_mini(cfg, data_root)
+    else:
+        if from_scratch:
+            use_scratch(cfg)
+        if data_root:
+            use_data_root(cfg, data_root)
     cfg.merge_from_dict(cfg_options or {})
+    if mini:
+        fit_schedule(cfg)
     cfg.launcher = launcher
     set_work_dir(cfg, work_dir)
     return cfg
@@ -91,19 +93,32 @@ def train(
     check_weights(cfg)
     if cfg.get('val_evaluator') is not None:
         hooks = cfg.setdefault('default_hooks', {})
-        hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', 'auto')
+        best = BEST_METRICS.get(cfg.get('default_scope'), 'auto')
+        hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', best)
         if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
             hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False
     runner = build_runner(cfg)
     runner.train()
     if is_main_process():
-        report(runner, Path(config).stem)
+        report(runner, Path(config).stem, published=not shared.get('mini'))
 
 
 def test(
-    config: str | Path, checkpoint: str | Path, *, show_dir: str | None = None, **shared: Any
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    split: str = 'test',
+    show_dir: str | None = None,
+    **shared: Any,
 ) -> dict[str, float]:
     """Evaluates a checkpoint, prints its metrics beside the published figures and returns them.
+
+    Args:
+        config: Config file of any host.
+        checkpoint: Checkpoint file.
+        split: 'test', or 'train' for the training data through the test's pipeline.
+        show_dir: Folder for pictures of predictions.
+        shared: Arguments of :func:`make_config`.
 
     Raises:
         ConfigError: Arguments or data that cannot work.
@@ -112,17 +127,21 @@ def test(
     if not Path(checkpoint).is_file():
         raise ConfigError(f'There is no checkpoint {checkpoint}')
     cfg.load_from = str(checkpoint)
+    if split == 'train':
+        use_train_split(cfg)
     check_data(cfg, loaders=('test_dataloader',))
     runner = build_runner(cfg)
     metrics = runner.test()
     if is_main_process():
-        CONSOLE.print(result_table({'measured': metrics}, Path(config).stem))
+        published = split == 'test' and not shared.get('mini')
+        CONSOLE.print(result_table({'measured': metrics}, Path(config).stem, published))
         if show_dir:
-            _print_files(draw(runner, runner.test_dataloader, show_dir))
+            pictures = draw_predictions(runner, runner.test_dataloader, show_dir)
+            _print_files({'predictions': pictures})
     return metrics
 
 
-def report(runner: Runner, name: str) -> None:
+def report(runner: Runner, name: str, published: bool) -> None:
     """Curves, pictures of the best checkpoint, and the metrics beside the published figures."""
     work_dir = Path(runner.work_dir)
     scalars = read_scalars(work_dir)
@@ -131,16 +150,11 @@ def report(runner: Runner, name: str) -> None:
     if bests:
         runner.load_checkpoint(str(bests[-1]))
         files['best checkpoint'] = bests[-1]
-        CONSOLE.print(result_table(best_values(scalars), name))
-        files |= draw(runner, runner.val_dataloader, work_dir / 'predictions')
+        CONSOLE.print(result_table(best_values(scalars), name, published))
+        files['predictions'] = draw_predictions(
+            runner, runner.val_dataloader, work_dir / 'predictions'
+        )
     _print_files(files)
-
-
-def draw(runner: Runner, loader: DataLoader, out_dir: str | Path) -> dict[str, Path]:
-    """Pictures of predictions, where the task is detection: ``{'predictions': folder}``."""
-    if runner.cfg.get('default_scope') != 'mmdet':
-        return {}
-    return {'predictions': draw_predictions(runner, loader, out_dir)}
 
 
 def _print_files(files: Mapping[str, Any]) -> None:

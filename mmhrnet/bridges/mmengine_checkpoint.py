@@ -1,14 +1,18 @@
-"""Loading and resuming checkpoints, safely.
+"""Loading and resuming checkpoints: safely, and from any published HRNet.
 
 Needed by: mmengine <= 0.10.7, which calls ``torch.load`` without ``weights_only``: with torch 2.6
 its own checkpoints then fail to load (their message hub holds HistoryBuffers and numpy scalars);
 with older torch, and for downloads with any torch, they may run code. Newer mmengine passes
 ``weights_only=False``. So this bridge is always active: ``mmhrnet.checkpoints.load`` stands behind
 mmengine's local and object-storage loaders and behind its downloads.
+
+Whatever is loaded into a model with a ``mmhrnet.HRNet`` in it, through ``init_cfg``, ``load_from``
+or a host's inferencer, is first given the names that the model takes.
 """
 
 from __future__ import annotations
 
+from functools import wraps
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +22,13 @@ from typing import Any
 from mmhrnet.bridges.imports import after_import
 
 MODULE = 'mmengine.runner.checkpoint'
+LOADER = '_load_checkpoint_to_model'
+USERS = (  # modules that took the function by name, if they were imported before this package
+    'mmengine.runner.runner',
+    'mmengine.infer.infer',
+    'mmdet.apis.det_inferencer',
+    'mmpose.apis.inferencers.base_mmpose_inferencer',
+)
 
 
 def reason() -> str | None:
@@ -28,6 +39,8 @@ def reason() -> str | None:
 
 def install() -> None:
     after_import(MODULE, _load_safely)
+    for name in USERS:
+        after_import(name, _fit_to_the_model)
 
 
 def _load_safely(module: ModuleType) -> None:
@@ -35,6 +48,39 @@ def _load_safely(module: ModuleType) -> None:
     loader.register_scheme('', load_from_local, force=True)
     loader.register_scheme([r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], load_from_ceph, force=True)
     module.__dict__['load_url'] = load_url
+    _fit_to_the_model(module)
+
+
+def _fit_to_the_model(module: ModuleType) -> None:
+    """Puts the conversion before mmengine's function; a second time leaves it as it is."""
+    original = getattr(module, LOADER, None)
+    if original is None or hasattr(original, 'fits_checkpoints'):
+        return
+
+    @wraps(original)
+    def load_checkpoint_to_model(model: Any, checkpoint: Any, *args: Any, **kwargs: Any) -> Any:
+        original(model, _fitted(model, checkpoint), *args, **kwargs)
+        return checkpoint
+
+    load_checkpoint_to_model.__dict__['fits_checkpoints'] = True
+    setattr(module, LOADER, load_checkpoint_to_model)
+
+
+def _fitted(model: Any, checkpoint: Any) -> Any:
+    from mmengine.logging import print_log
+    from mmengine.model import is_model_wrapper
+
+    from mmhrnet import HRNet, checkpoints
+
+    network = model.module if is_model_wrapper(model) else model
+    if not any(isinstance(module, HRNet) for module in network.modules()):
+        return checkpoint
+    state = checkpoint.get('state_dict', checkpoint)
+    if set(state) == set(network.state_dict()):
+        return checkpoint  # a checkpoint of this very model
+    fitted, report = checkpoints.fit(checkpoints.unwrap(checkpoint), network)
+    print_log(str(report), logger='current')
+    return {'state_dict': fitted}
 
 
 # mmengine logs the name of a loader without its first ten letters, hence `load_from_...`.

@@ -1,5 +1,19 @@
-"""Reading checkpoints: nothing in a file is ever run."""
+"""Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
-from mmhrnet.checkpoints.safe import CheckpointError, allow, load, load_url
+from mmhrnet.checkpoints.convert import Report, convert, fit, unwrap
+from mmhrnet.checkpoints.names import FORMS
+from mmhrnet.checkpoints.safe import SAFE_TYPES, CheckpointError, allow, load, load_url, save
 
-__all__ = ['CheckpointError', 'allow', 'load', 'load_url']
+__all__ = [
+    'FORMS',
+    'SAFE_TYPES',
+    'CheckpointError',
+    'Report',
+    'allow',
+    'convert',
+    'fit',
+    'load',
+    'load_url',
+    'save',
+    'unwrap',
+]

@@ -15,6 +15,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
+SAFETENSORS = '.safetensors'
 UNLISTED = re.compile(r'GLOBAL ([\w.]+)')
 
 
@@ -95,8 +96,11 @@ def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str 
         FileNotFoundError: No such file.
         CheckpointError: Truncated, no checkpoint, or with a type that is not on the list.
     """
-    if isinstance(source, (str, Path)) and not Path(source).is_file():
-        raise FileNotFoundError(f'There is no checkpoint {source}')
+    if isinstance(source, (str, Path)):
+        if not Path(source).is_file():
+            raise FileNotFoundError(f'There is no checkpoint {source}')
+        if Path(source).suffix == SAFETENSORS:
+            return _load_safetensors(source, map_location)
     return _read(lambda: torch.load(source, map_location, weights_only=True), name or str(source))
 
 
@@ -104,12 +108,52 @@ def load_url(
     url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
 ) -> Any:
     """Downloads a checkpoint into torch's cache and reads it like :func:`load`."""
+    if url.endswith(SAFETENSORS):
+        folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / url.rpartition('/')[2]
+        if not path.exists():
+            torch.hub.download_url_to_file(url, str(path), progress=progress)
+        return load(path, map_location)
     return _read(
         lambda: torch.hub.load_state_dict_from_url(
             url, model_dir, map_location, progress, weights_only=True
         ),
         url,
     )
+
+
+def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f'{path} is truncated or no safetensors file: {error}') from error
+    on = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    return {name: tensor.to(on) for name, tensor in tensors.items()}
+
+
+def save(content: dict[str, Any], path: str | Path) -> None:
+    """Writes a checkpoint in one step: beside its place first, then renamed.
+
+    A ``.safetensors`` file takes the tensors of ``state_dict`` alone.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        if path.suffix == SAFETENSORS:
+            from safetensors.torch import save_file
+
+            tensors = {name: t.contiguous() for name, t in content['state_dict'].items()}
+            save_file(tensors, beside, metadata={'format': 'pt'})
+        else:
+            torch.save(content, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _read(read: Callable[[], Any], name: str) -> Any:

@@ -1,0 +1,29 @@
+"""Files of checkpoints from one library's names to another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.runner import CheckpointLoader
+
+from mmhrnet.checkpoints import Report, convert, save, unwrap
+
+
+def convert_checkpoint(src: str | Path, dst: str | Path, to: str) -> Report:
+    """Reads a checkpoint of any published form and writes it under the names of ``to``.
+
+    A ``.pth`` keeps what folding took away beside the tensors, so that converting it back gives
+    the very same tensors; a ``.safetensors`` file cannot.
+
+    Args:
+        src: File, URL or ``open-mmlab://`` name.
+        dst: File to write; it appears when it is complete.
+        to: One of ``mmhrnet.checkpoints.FORMS``.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is no HRNet's.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(str(src), map_location='cpu', logger='silent')
+    state, folded, report = convert(unwrap(checkpoint), to, checkpoint.get('folded'))
+    save({'state_dict': state, 'folded': folded}, dst)
+    return report

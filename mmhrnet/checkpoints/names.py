@@ -1,0 +1,194 @@
+"""How the published HRNets name their tensors, as rules that work in both directions.
+
+Every name is translated to a common one: ``body.`` for the backbone, whose names are the same
+everywhere, and a part for each kind of head::
+
+    cls.increase.0.0.conv1  cls.down.0.conv  cls.down.0.bn  cls.final.conv  cls.fc   classification
+    v2.conv  v2.bn                                     1x1 convolution over the concatenation
+    seg  kpt                                           last convolution: classes, keypoints
+    pyramid.reduce  pyramid.level.0                    HRNetV2p
+    aux.conv  aux.seg  ocr.bottleneck.conv  ocr...     object context (OCR)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+Rules = tuple[tuple[str, str], ...]
+
+BODY = re.compile(r'(conv[12]|[a-z]+[12]|layer1|transition[123]|stage[234])\.')
+BODY_NORM = re.compile(r'\b(?:bn|gn|ln|in)(?=[123]\.)')  # mmcv names a norm after its type
+
+PLAIN_BODY: Rules = (('', 'body.'),)
+PREFIXED_BODY: Rules = (('backbone.', 'body.'),)
+
+
+def _rename(*pairs: tuple[str, str], before: str = '', common: str = '') -> Rules:
+    return tuple((before + theirs, common + ours) for theirs, ours in pairs)
+
+
+CLASSIFIER = (
+    ('increase_layers.{}.', 'cls.increase.{}.'),
+    ('downsample_layers.{}.', 'cls.down.{}.'),
+    ('final_layer.', 'cls.final.'),
+)
+CLASSIFIER_MODEL = (*((f'neck.0.{a}', b) for a, b in CLASSIFIER), ('head.fc.', 'cls.fc.'))
+CLASSIFIER_NECK = tuple((f'neck.{a}', b) for a, b in CLASSIFIER)
+PYRAMID = (
+    ('neck.reduction_conv.conv.', 'pyramid.reduce.'),
+    ('neck.fpn_convs.{}.conv.', 'pyramid.level.{}.'),
+)
+# Projections of object context: of pixels, of objects, of values, and back.
+OCR_MMSEG = (
+    *_rename(
+        ('convs.0.conv.', 'conv.'),
+        ('convs.0.bn.', 'bn.'),
+        ('conv_seg.', 'seg.'),
+        before='decode_head.0.',
+        common='aux.',
+    ),
+    *_rename(
+        ('bottleneck.', 'bottleneck.'),
+        ('conv_seg.', 'seg.'),
+        ('object_context_block.query_project.', 'pixel.'),
+        ('object_context_block.key_project.', 'object.'),
+        ('object_context_block.value_project.', 'value.'),
+        ('object_context_block.out_project.', 'out.'),
+        ('object_context_block.bottleneck.', 'mix.'),
+        before='decode_head.1.',
+        common='ocr.',
+    ),
+)
+OCR_OFFICIAL = (
+    *_rename(('0.', 'conv.'), ('1.', 'bn.'), ('3.', 'seg.'), before='aux_head.', common='aux.'),
+    *_rename(
+        ('conv3x3_ocr.0.', 'bottleneck.conv.'),
+        ('conv3x3_ocr.1.0.', 'bottleneck.bn.'),
+        ('conv3x3_ocr.1.', 'bottleneck.bn.'),
+        ('cls_head.', 'seg.'),
+        ('ocr_distri_head.object_context_block.f_pixel.0.', 'pixel.0.conv.'),
+        ('ocr_distri_head.object_context_block.f_pixel.1.0.', 'pixel.0.bn.'),
+        ('ocr_distri_head.object_context_block.f_pixel.2.', 'pixel.1.conv.'),
+        ('ocr_distri_head.object_context_block.f_pixel.3.0.', 'pixel.1.bn.'),
+        ('ocr_distri_head.object_context_block.f_object.0.', 'object.0.conv.'),
+        ('ocr_distri_head.object_context_block.f_object.1.0.', 'object.0.bn.'),
+        ('ocr_distri_head.object_context_block.f_object.2.', 'object.1.conv.'),
+        ('ocr_distri_head.object_context_block.f_object.3.0.', 'object.1.bn.'),
+        ('ocr_distri_head.object_context_block.f_down.0.', 'value.conv.'),
+        ('ocr_distri_head.object_context_block.f_down.1.0.', 'value.bn.'),
+        ('ocr_distri_head.object_context_block.f_up.0.', 'out.conv.'),
+        ('ocr_distri_head.object_context_block.f_up.1.0.', 'out.bn.'),
+        ('ocr_distri_head.conv_bn_dropout.0.', 'mix.conv.'),
+        ('ocr_distri_head.conv_bn_dropout.1.0.', 'mix.bn.'),
+        common='ocr.',
+    ),
+)
+IMAGENET = (
+    ('incre_modules.{}.', 'cls.increase.{}.'),
+    ('downsamp_modules.{}.0.', 'cls.down.{}.conv.'),
+    ('downsamp_modules.{}.1.', 'cls.down.{}.bn.'),
+    ('final_layer.0.', 'cls.final.conv.'),
+    ('final_layer.1.', 'cls.final.bn.'),
+    ('classifier.', 'cls.fc.'),
+)
+KEYPOINTS = (
+    ('head.final_layer.', 'kpt.'),
+    ('head.conv_layers.0.', 'v2.conv.'),
+    ('head.conv_layers.1.', 'v2.bn.'),
+)
+
+# The first of equally good forms is the one that is named; more special ones come later.
+FORMS: dict[str, Rules] = {
+    'mmhrnet': (
+        *PREFIXED_BODY,
+        ('neck.conv.', 'v2.'),
+        ('decode_head.conv_seg.', 'seg.'),
+        ('head.final_layer.', 'kpt.'),
+        *PYRAMID,
+        *CLASSIFIER_MODEL,
+        *CLASSIFIER_NECK,
+        *OCR_MMSEG,
+    ),
+    'mmdet': (*PREFIXED_BODY, *PYRAMID),
+    'mmseg': (
+        *PREFIXED_BODY,
+        ('decode_head.convs.0.', 'v2.'),
+        ('decode_head.conv_seg.', 'seg.'),
+        *OCR_MMSEG,
+    ),
+    'mmpose': (*PREFIXED_BODY, *KEYPOINTS),
+    'mmpretrain': (*PREFIXED_BODY, *CLASSIFIER_MODEL),
+    'mmpose 0.x': (
+        *PREFIXED_BODY,
+        ('keypoint_head.final_layer.0.', 'v2.conv.'),
+        ('keypoint_head.final_layer.1.', 'v2.bn.'),
+        ('keypoint_head.final_layer.3.', 'kpt.'),
+        ('keypoint_head.final_layer.', 'kpt.'),
+    ),
+    'official': (
+        *PLAIN_BODY,
+        *IMAGENET,
+        *_rename(('0.', 'v2.conv.'), ('1.', 'v2.bn.'), ('3.', 'seg.'), before='last_layer.'),
+        *_rename(('0.', 'v2.conv.'), ('1.', 'v2.bn.'), ('3.', 'kpt.'), before='head.'),
+        *OCR_OFFICIAL,
+        ('final_layer.', 'kpt.'),
+    ),
+    'official detection': (
+        *PREFIXED_BODY,
+        ('neck.reduction_conv.0.', 'pyramid.reduce.'),
+        ('neck.fpn_conv.{}.', 'pyramid.level.{}.'),
+    ),
+    'timm': (*PLAIN_BODY, *IMAGENET),
+}
+
+
+@cache
+def _patterns(form: str, inverse: bool) -> tuple[tuple[re.Pattern, str], ...]:
+    """The rules, longest first, so that the most special one decides."""
+    pairs = [(b, a) if inverse else (a, b) for a, b in FORMS[form]]
+    pairs.sort(key=lambda pair: len(pair[0]), reverse=True)
+    return tuple(
+        (re.compile(re.escape(a).replace(r'\{\}', r'(\d+)')), b.replace('{}', r'\1'))
+        for a, b in pairs
+    )
+
+
+def to_common(name: str, form: str) -> str | None:
+    """The common name of a form's name, or None if the form has no such name."""
+    for pattern, replacement in _patterns(form, False):
+        match = pattern.match(name)
+        if match is None or (replacement == 'body.' and not BODY.match(name[match.end() :])):
+            continue
+        common = match.expand(replacement) + name[match.end() :]
+        return BODY_NORM.sub('norm', common) if common.startswith('body.') else common
+    return None
+
+
+def from_common(name: str, form: str, norm: str = 'bn') -> str | None:
+    """The form's name of a common name, or None if it has none; ``norm`` names blocks' norms."""
+    for pattern, replacement in _patterns(form, True):
+        match = pattern.match(name)
+        if match is not None:
+            theirs = match.expand(replacement) + name[match.end() :]
+            return re.sub(r'\bnorm(?=[123]\.)', norm, theirs)
+    return None
+
+
+def recognise(names: Iterable[str]) -> tuple[str, int]:
+    """The form that explains most names, and how many of them are of a backbone."""
+    names = list(names)
+    scores = {form: sum(to_common(name, form) is not None for name in names) for form in FORMS}
+    form = max(FORMS, key=lambda key: scores[key])
+    body = [name for name in names if (to_common(name, form) or '').startswith('body.')]
+    return form, len(body)
+
+
+def strip(names: Sequence[str], prefixes: Sequence[str] = ('module.', 'model.')) -> str:
+    """The wrapper's prefix that all tensors of the network carry, or nothing."""
+    for prefix in prefixes:
+        inner = [name for name in names if name.startswith(prefix)]
+        if inner and recognise(name[len(prefix) :] for name in inner)[1]:
+            return prefix + strip([name[len(prefix) :] for name in inner], prefixes)
+    return ''

@@ -1,0 +1,24 @@
+"""Converts a checkpoint of any published HRNet to the names of another library."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmhrnet.apis.convert import convert_checkpoint
+from mmhrnet.checkpoints import FORMS, CheckpointError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('src', help='checkpoint: a .pth or .safetensors file, or a URL')
+    parser.add_argument('dst', help='file to write, .pth or .safetensors')
+    parser.add_argument('--to', choices=list(FORMS), default='mmhrnet', help='names to write')
+    args = parser.parse_args()
+    try:
+        print(convert_checkpoint(args.src, args.dst, args.to))
+    except (CheckpointError, OSError) as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()
