@@ -39,42 +39,6 @@ def host_class(path: str) -> type:
     return getattr(import_module(module), name)
 
 
-def pair(host: str, randomized: object, **kwargs: object) -> tuple[torch.nn.Module, HRNet]:
-    """The host's network and ours, built from one config by type alone, with equal weights."""
-    init_default_scope(host)
-    theirs = randomized(host_class(HOSTS[host])(extra=EXTRA, **kwargs))
-    ours = MODELS.build(dict(type='mmhrnet.HRNet', extra=EXTRA, **kwargs))
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    return theirs, ours
-
-
-@pytest.mark.parametrize('host', HOSTS)
-def test_forward_is_bit_equal_in_eval(host: str, randomized: object) -> None:
-    theirs, ours = pair(host, randomized)
-    theirs.eval()  # two of the hosts return None from it
-    x = torch.rand(2, 3, 64, 96)
-    expected, outputs = theirs(x), ours.eval()(x)
-    assert len(outputs) == len(expected)
-    for a, b in zip(outputs, expected):
-        assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize('host', HOSTS)
-def test_training_step_in_double(host: str, randomized: object) -> None:
-    kwargs = dict(norm_eval=False)
-    theirs, ours = (m.double() for m in pair(host, randomized, **kwargs))
-    x = torch.rand(2, 3, 64, 64, dtype=torch.float64)
-    for model in (theirs, ours):
-        model.train()
-        sum(out.square().mean() for out in model(x)).backward()
-    grads = {name: p.grad for name, p in theirs.named_parameters()}
-    for name, p in ours.named_parameters():
-        assert (p.grad - grads[name]).norm() <= 1e-8 * grads[name].norm(), name
-    buffers = dict(theirs.named_buffers())
-    for name, b in ours.named_buffers():
-        torch.testing.assert_close(b, buffers[name], rtol=1e-10, atol=1e-10)
-
-
 @pytest.mark.parametrize('host', HOSTS)
 def test_defaults_by_registry(host: str) -> None:
     init_default_scope(host)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmhrnet.apis.config import use_scratch
+from mmhrnet.apis.config import load_config, use_scratch
+from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
 # Height and width that the papers and the hosts' model zoos count at, by host library.
 ZOO_SHAPES = {
@@ -82,3 +85,50 @@ def input_size(cfg: Config) -> tuple[int, int]:
     if crop is not None:
         return tuple(crop)
     return ZOO_SHAPES[cfg.default_scope]
+
+
+class _First(nn.Module):
+    def forward(self, xs: tuple[torch.Tensor]) -> torch.Tensor:
+        return xs[0]
+
+
+def count_arch(arch: str, shape: tuple[int, int]) -> dict[str, Complexity]:
+    """The representations of an architecture: HRNetV1, HRNetV2, HRNetV2p and HRNet-C.
+
+    Raises:
+        ValueError: An unknown architecture.
+    """
+    with torch.device('meta'):
+        v1, v2 = HRNet(arch, multiscale_output=False), HRNet(arch)
+        channels = v2.out_channels
+        classifier = (HRNetC(channels, pool=True), _First(), nn.Linear(2048, 1000))
+        models: dict[str, nn.Module] = {
+            'HRNetV1 (backbone)': v1,
+            'HRNetV2 (backbone)': v2,
+            'HRNetV2 (15C concatenated)': nn.Sequential(v2, HRNetV2(channels)),
+            'HRNetV2p (256 channels)': nn.Sequential(v2, HRNetV2p(channels, 256)),
+            'HRNet-C (1000 classes)': nn.Sequential(v2, *classifier),
+        }
+    return {name: count(model, (3, *shape)) for name, model in models.items()}
+
+
+def complexity_table(target: str, shape: tuple[int, int] | None = None) -> Table:
+    """Parameters, MACs and official GFLOPs of a config file or of an architecture.
+
+    Raises:
+        ConfigError: No such config.
+        ValueError: An unknown architecture.
+    """
+    if target.endswith('.py'):
+        cfg = load_config(target)
+        shape = shape or input_size(cfg)
+        rows = {Path(target).stem: count_config(cfg, shape)}
+    else:
+        shape = shape or ZOO_SHAPES['mmpretrain']
+        rows = count_arch(target, shape)
+    title = f'{target} at {shape[0]}x{shape[1]} (H x W)'
+    table = Table('model', 'parameters', 'MACs', 'official "GFLOPs" = MACs / 2^30', title=title)
+    for name, counts in rows.items():
+        figures = f'{counts.params / 1e6:.3f} M', f'{counts.macs / 1e9:.3f} G'
+        table.add_row(name, *figures, f'{counts.official_gflops:.2f}')
+    return table

@@ -1,0 +1,34 @@
+"""Parameters and multiply-adds of a config or an architecture, without computing anything.
+
+Detectors and bottom-up pose estimators: the MACs of backbone and neck, with all parameters.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mmhrnet.analysis.complexity import complexity_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file, or an architecture like w32')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar=('H', 'W'),
+        help="height and width, or one side; default: the config's own, 224 for an architecture",
+    )
+    args = parser.parse_args()
+    shape = args.shape and (args.shape[0], args.shape[-1])
+    try:
+        Console().print(complexity_table(args.config, shape))
+    except ValueError as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()
