@@ -7,6 +7,8 @@ are random and of realistic scale. Errors are relative by norm.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from mmhrnet import HRNet, HRNetC, HRNetV2p, checkpoints
 from mmhrnet.models import ARCHS
 
+GOLDEN = Path(__file__).parent / 'golden'
 FORWARD, GRADIENT, BUFFER = 1e-10, 1e-8, 1e-10
 ARCH_PARAMS = [
     'w18_small_v2',
@@ -161,3 +164,25 @@ def test_norm_eval(host: str, randomized: object) -> None:
     theirs, ours = pair(host, 'w18_small_v2', randomized, norm_eval=True)
     assert_equal_in_double(theirs, ours, {})
     assert not any(m.training for m in ours.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_golden_keys_and_shapes(arch: str) -> None:
+    """``tests/golden`` lists every tensor of the published backbones; C is the width."""
+    width = ARCHS[arch][-1].channels[0]
+    file = GOLDEN / f'{arch if "small" in arch else "full_depth"}.txt'
+    lines = [line.split() for line in file.read_text().splitlines()]
+    golden = {name: tuple(size(number, width) for number in shape) for name, *shape in lines}
+    with torch.device('meta'):
+        state = HRNet(arch).state_dict()
+    counters = {name for name in state if name.endswith('num_batches_tracked')}
+    assert {n: tuple(t.shape) for n, t in state.items() if n not in counters} == golden
+    assert counters == {
+        name.replace('running_mean', 'num_batches_tracked')
+        for name in golden
+        if name.endswith('running_mean')
+    }
+
+
+def size(number: str, width: int) -> int:
+    return int(number[:-1]) * width if number.endswith('C') else int(number)
