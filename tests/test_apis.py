@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import set_random_seed
 
 from mmhrnet import apis
 from mmhrnet.apis.checks import check_data, check_weights
@@ -231,46 +228,3 @@ def test_tools_say_errors_in_one_line(tool: str) -> None:
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no config no.py')
     assert 'Traceback' not in result.stderr
-
-
-@pytest.mark.slow
-def test_losses_equal_those_of_mmdets_own_network(tmp_path: Path) -> None:
-    """Same seed, data order and initial weights: 20 iterations side by side."""
-    weights = tmp_path / 'weights.pth'
-    losses = []
-    for own in (True, False):
-        cfg = apis.make_config(W32, mini=True, work_dir=str(tmp_path / str(own)), cfg_options=TINY)
-        cfg.merge_from_dict({'train_cfg.max_iters': 20, 'train_cfg.val_interval': 100})
-        cfg.model.backbone.arch = 'w18_small_v2'
-        cfg.model.neck.in_channels = [18, 36, 72, 144]
-        cfg.model.neck.norm_cfg = None  # HRFPN ignores it
-        if not own:
-            use_mmdets_own(cfg)
-        runner = apis.run.build_runner(cfg)
-        if own:
-            runner.model.init_weights()
-            torch.save(runner.model.state_dict(), weights)
-        runner.load_checkpoint(str(weights), strict=True)
-        runner.model._is_init = True
-        record = LossRecord()
-        runner.register_hook(record)
-        set_random_seed(0)  # after the networks drew their different random numbers
-        runner.train()
-        losses.append(record.losses)
-    assert len(losses[0]) == 20
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-
-
-class LossRecord(Hook):
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def after_train_iter(self, runner: object, outputs: dict, **kwargs: object) -> None:
-        self.losses.append(outputs['loss'].item())
-
-
-def use_mmdets_own(cfg: Config) -> None:
-    from test_hosts import EXTRA
-
-    cfg.model.backbone = dict(type='HRNet', extra=EXTRA, norm_eval=False)
-    cfg.model.neck.type = 'HRFPN'
