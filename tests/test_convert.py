@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -206,6 +209,33 @@ def test_load_from_takes_any_form(tmp_path: Path, randomized: object) -> None:
         net.eval()
     x = torch.rand(SIZE)
     torch.testing.assert_close(*(net.neck(net.backbone(x))[0] for net in (model, other)))
+
+
+def test_a_network_inside_something_else_loads_by_its_own_names(tmp_path: Path) -> None:
+    teacher, other = (Net(teacher=HRNet(ARCH)) for _ in range(2))
+    torch.save(teacher.state_dict(), tmp_path / 'a.pth')
+    load_checkpoint(other, str(tmp_path / 'a.pth'))
+    state = {**teacher.state_dict(), 'epoch': torch.ones(1)}
+    torch.save(state, tmp_path / 'b.pth')
+    load_checkpoint(other, str(tmp_path / 'b.pth'))
+    for name, tensor in teacher.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize('name', ['timm.pth', 'timm.safetensors'])
+def test_weights_come_over_http(
+    name: str, tmp_path: Path, randomized: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    _, state = published('timm', classifier, randomized)
+    checkpoints.save({'state_dict': state}, tmp_path / name)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        backbone = HRNet(ARCH)
+        load_checkpoint(backbone, f'http://127.0.0.1:{server.server_port}/{name}')
+        server.shutdown()
+    assert torch.equal(backbone.conv1.weight, state['conv1.weight'])
 
 
 def test_v1_is_taken_from_v2_and_not_the_reverse(randomized: object) -> None:

@@ -73,11 +73,13 @@ def _fitted(model: Any, checkpoint: Any) -> Any:
     from mmhrnet import HRNet, checkpoints
 
     network = model.module if is_model_wrapper(model) else model
+    names = set(network.state_dict())
+    if set(checkpoint.get('state_dict', checkpoint)) == names:
+        return checkpoint  # of this very model
     if not any(isinstance(module, HRNet) for module in network.modules()):
         return checkpoint
-    state = checkpoint.get('state_dict', checkpoint)
-    if set(state) == set(network.state_dict()):
-        return checkpoint  # a checkpoint of this very model
+    if not checkpoints.recognise(names)[1]:
+        return checkpoint  # the network is a part of something else, like a teacher
     fitted, report = checkpoints.fit(checkpoints.unwrap(checkpoint), network)
     print_log(str(report), logger='current')
     return {'state_dict': fitted}

@@ -1,7 +1,7 @@
 """Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
 from mmhrnet.checkpoints.convert import Report, convert, fit, unwrap
-from mmhrnet.checkpoints.names import FORMS
+from mmhrnet.checkpoints.names import FORMS, recognise
 from mmhrnet.checkpoints.safe import SAFE_TYPES, CheckpointError, allow, load, load_url, save
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'fit',
     'load',
     'load_url',
+    'recognise',
     'save',
     'unwrap',
 ]
