@@ -224,3 +224,53 @@ def test_bad_inputs(shape: tuple[int, ...]) -> None:
 def test_list_archs() -> None:
     assert list_archs('w4*') == ['w40', 'w44', 'w48']
     assert set(list_archs()) == set(PARAMETERS)
+
+
+def resize_matrix(before: int, after: int, mode: str, align_corners: bool | None) -> torch.Tensor:
+    """Weights of every old position (columns) in every new one (rows), from the definitions."""
+    matrix = torch.zeros(after, before, dtype=torch.float64)
+    for new in range(after):
+        if mode == 'nearest':
+            matrix[new, new * before // after] = 1
+            continue
+        if align_corners:
+            old = new * (before - 1) / max(after - 1, 1)
+        else:
+            old = max((new + 0.5) * before / after - 0.5, 0)
+        low = min(int(old), before - 1)
+        high = min(low + 1, before - 1)
+        matrix[new, low] += 1 - (old - low)
+        matrix[new, high] += old - low
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ('mode', 'align_corners'), [('nearest', None), ('bilinear', False), ('bilinear', True)]
+)
+@pytest.mark.parametrize('size', [(16, 24), (17, 25), (9, 30)])
+def test_fusion_is_the_formula(
+    mode: str, align_corners: bool | None, size: tuple[int, int], randomized: object
+) -> None:
+    net = HRNet('w18_small_v1', upsample=mode, align_corners=align_corners)
+    module = randomized(net).double().eval().stage4[0]
+    sizes = [size]
+    for _ in range(3):
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    xs = [torch.rand(2, 16 << i, *s, dtype=torch.float64) for i, s in enumerate(sizes)]
+    for dst, out in enumerate(module.fuse(*xs)):
+        expected = xs[dst].clone()
+        for src, x in enumerate(xs):
+            path = module.fuse_layers[dst][src]
+            if src > dst:
+                y = path(x)
+                rows, columns = (
+                    resize_matrix(a, b, mode, align_corners) for a, b in zip(sizes[src], sizes[dst])
+                )
+                expected += torch.einsum('ah,nchw,bw->ncab', rows, y, columns)
+            elif src < dst:
+                y = x
+                for step, (conv, norm, *_) in enumerate(path):
+                    y = norm(torch.nn.functional.conv2d(y, conv.weight, stride=2, padding=1))
+                    y = y.relu() if step < dst - src - 1 else y
+                expected += y
+        torch.testing.assert_close(out, expected.relu(), rtol=1e-10, atol=1e-10)

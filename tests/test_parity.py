@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, init_default_scope
 from test_hosts import HOSTS, as_extra, host_class
 from torch import Tensor, nn
 
-from mmhrnet import HRNet, HRNetC, HRNetV2p, checkpoints
+from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, checkpoints
 from mmhrnet.models import ARCHS
 
 GOLDEN = Path(__file__).parent / 'golden'
@@ -127,13 +127,18 @@ def test_timm_training_step(arch: str, randomized: object) -> None:
     assert_equal_in_double(theirs, ours, names)
 
 
-class Detector(nn.Module):
-    def __init__(self, backbone: nn.Module, neck: nn.Module) -> None:
+class Chain(nn.Module):
+    """Backbone and what follows it, called one after the other."""
+
+    def __init__(self, **parts: nn.Module) -> None:
         super().__init__()
-        self.backbone, self.neck = backbone, neck
+        for name, part in parts.items():
+            self.add_module(name, part)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.neck(self.backbone(x))
+        for part in self.children():
+            x = part(x)
+        return x
 
 
 @every_arch
@@ -143,7 +148,42 @@ def test_detector_with_its_pyramid(arch: str, randomized: object) -> None:
     hrfpn = host_class('mmdet.models.necks.HRFPN')(channels, 32)
     v2p = HRNetV2p(channels, 32)
     v2p.load_state_dict(hrfpn.state_dict())
-    assert_equal_in_double(Detector(theirs, hrfpn), Detector(ours, v2p), {})
+    theirs, ours = Chain(backbone=theirs, neck=hrfpn), Chain(backbone=ours, neck=v2p)
+    assert_equal_in_double(theirs, ours, {})
+
+
+@every_arch
+def test_classifier_with_its_neck(arch: str, randomized: object) -> None:
+    theirs, ours = pair('mmpretrain', arch, randomized)
+    channels = ours.out_channels
+    fuse = randomized(host_class('mmpretrain.models.necks.HRFuseScales')(channels))
+    neck = HRNetC(channels)
+    neck.load_state_dict(fuse.state_dict())
+    theirs, ours = Chain(backbone=theirs, neck=fuse), Chain(backbone=ours, neck=neck)
+    assert_equal_in_double(theirs, ours, {})
+
+
+@every_arch
+def test_segmentor_with_its_head(arch: str, randomized: object) -> None:
+    theirs, ours = pair('mmseg', arch, randomized)
+    channels = ours.out_channels
+    width = sum(channels)
+    head = host_class('mmseg.models.decode_heads.FCNHead')
+    common = dict(num_classes=5, channels=width, concat_input=False, dropout_ratio=-1)
+    many = dict(in_channels=channels, in_index=(0, 1, 2, 3), input_transform='resize_concat')
+    many |= dict(num_convs=1, kernel_size=1, norm_cfg=dict(type='BN'))
+    theirs = Chain(backbone=theirs, decode_head=randomized(head(**many, **common)))
+    ours = Chain(
+        backbone=ours,
+        neck=HRNetV2(channels),
+        decode_head=head(in_channels=width, num_convs=0, **common),
+    )
+    fitted, report = checkpoints.fit(theirs.state_dict(), ours)
+    assert not report.new
+    assert not report.left_out
+    ours.load_state_dict(fitted, strict=True)
+    renamed = {n: n.replace('neck.conv.', 'decode_head.convs.0.') for n in ours.state_dict()}
+    assert_equal_in_double(theirs, ours, renamed)
 
 
 @pytest.mark.parametrize('host', ['mmpose', 'mmseg'])
