@@ -16,6 +16,16 @@ from mmhrnet.checkpoints.safe import CheckpointError
 
 WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net')
 PARTIAL = 'MMHRNET_PARTIAL_WEIGHTS'
+KINDS = {
+    'cls': 'ImageNet classification',
+    'cls.fc': 'classifier',
+    'v2': 'concatenated representation',
+    'aux': 'auxiliary segmentation',
+    'ocr': 'object context',
+    'pyramid': 'feature pyramid',
+    'kpt': 'keypoints',
+    'seg': 'segmentation',
+}
 HEADS = ('cls.fc', 'seg', 'kpt', 'aux', 'ocr', 'other')  # parts that another task replaces
 State = dict[str, Tensor]
 
@@ -67,11 +77,11 @@ def unwrap(checkpoint: Mapping[str, Any]) -> State:
     return found
 
 
-def to_common_state(state: State) -> tuple[str, State]:
-    """The form of the names, and the tensors under common names; others are ``other.NAME``."""
-    form, _ = recognise(state)
-    common = {to_common(name, form) or f'other.{name}': tensor for name, tensor in state.items()}
-    return form, common
+def to_common_state(state: State) -> tuple[list[str], State]:
+    """The forms of the names, and the tensors under common names; others are ``other.NAME``."""
+    forms, _ = recognise(state)
+    common = {to_common(n, forms[0]) or f'other.{n}': tensor for n, tensor in state.items()}
+    return forms, common
 
 
 def part_of(common: str) -> str:
@@ -93,8 +103,9 @@ def fit(state: State, model: torch.nn.Module, partial: bool | None = None) -> tu
     Raises:
         CheckpointError: A part of the network is in both and does not fit.
     """
-    form, source = to_common_state(state)
-    report = Report(_described(form, source))
+    forms, source = to_common_state(state)
+    report = Report(_described(forms, source))
+    in_file = dict(zip(source, state))
     target = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
     _, names = to_common_state(target)
     wanted = dict(zip(names, target))  # name of the model by common name
@@ -115,7 +126,7 @@ def fit(state: State, model: torch.nn.Module, partial: bool | None = None) -> tu
             shapes = 'missing' if found is None else _shapes(found, target[name])
             misfits.append(f'{name}: {shapes}')
     for common in source:
-        report.left_out[_why_left(common, wanted)].append(common.removeprefix('other.'))
+        report.left_out[_why_left(common, wanted)].append(in_file[common])
     report.loaded = len(fitted)
     _check(misfits, report, partial)
     return fitted, report
@@ -125,18 +136,12 @@ def _shapes(found: Tensor, wanted: Tensor) -> str:
     return f'{tuple(found.shape)} in the file, {tuple(wanted.shape)} here'
 
 
-def _described(form: str, source: State) -> str:
-    kinds = {
-        'cls': 'ImageNet classification',
-        'v2': 'concatenated representation',
-        'ocr': 'object context',
-        'pyramid': 'feature pyramid',
-        'kpt': 'keypoints',
-        'seg': 'segmentation',
-    }
+def _described(forms: list[str], source: State) -> str:
     parts = {part_of(name) for name in source}
-    found = [text for part, text in kinds.items() if part in parts]
-    return f'{form} ({", ".join(found) or "backbone alone"})'
+    kinds = [kind for part, kind in KINDS.items() if part in parts]
+    if not kinds:
+        return f'a backbone with the names of {forms[0]}'
+    return f'{" or ".join(forms)} ({", ".join(kinds)})'
 
 
 def _why_left(common: str, wanted: Mapping[str, str]) -> str:
@@ -144,7 +149,7 @@ def _why_left(common: str, wanted: Mapping[str, str]) -> str:
     if part == 'body':
         return 'the network has no such layer (HRNetV1 fuses into one map only)'
     known = any(part_of(name) == part for name in wanted)
-    return 'not in the network' if known else f'the network has no part of the kind {part!r}'
+    return 'not in the network' if known else f'the network has no {KINDS.get(part, "such part")}'
 
 
 def _fold_biases(source: State, wanted: Mapping[str, str], report: Report) -> None:
@@ -154,7 +159,9 @@ def _fold_biases(source: State, wanted: Mapping[str, str], report: Report) -> No
         mean = _mean_of(name)
         source[mean] = source[mean] - source.pop(name)
     if folded:
-        report.changed.append(f'{len(folded)} biases folded into the running means of their norms')
+        report.changed.append(
+            f'folded into the running means of their norms: {len(folded)} bias(es)'
+        )
     zeros = [n for n in wanted if n.endswith('.conv.bias') and n not in source]
     for name in (name for name in zeros if _mean_of(name) in source):
         source[name] = torch.zeros_like(source[_mean_of(name)])
@@ -230,8 +237,8 @@ def convert(
     """
     if to not in FORMS:
         raise CheckpointError(f'{to!r} is no known form: use one of {", ".join(FORMS)}')
-    form, source = to_common_state(state)
-    report = Report(_described(form, source))
+    forms, source = to_common_state(state)
+    report = Report(_described(forms, source))
     plain = to.startswith(('official', 'timm'))  # these have biases, and no tensors of hosts
     taken = dict(folded or {})
     if plain:
@@ -251,7 +258,7 @@ def convert(
             out[name] = tensor
     if taken:
         where = 'taken out of' if plain else 'folded into'
-        report.changed.append(f'{len(taken) // 2} biases {where} the running means of their norms')
+        report.changed.append(f'biases {where} the running means of their norms: {len(taken) // 2}')
     report.loaded = len(out)
     return out, {} if plain else taken, report
 

@@ -99,7 +99,6 @@ KEYPOINTS = (
     ('head.conv_layers.1.', 'v2.bn.'),
 )
 
-# The first of equally good forms is the one that is named; more special ones come later.
 FORMS: dict[str, Rules] = {
     'mmhrnet': (
         *PREFIXED_BODY,
@@ -176,13 +175,13 @@ def from_common(name: str, form: str, norm: str = 'bn') -> str | None:
     return None
 
 
-def recognise(names: Iterable[str]) -> tuple[str, int]:
-    """The form that explains most names, and how many of them are of a backbone."""
+def recognise(names: Iterable[str]) -> tuple[list[str], int]:
+    """The forms that explain most names, and how many of the names are of a backbone."""
     names = list(names)
     scores = {form: sum(to_common(name, form) is not None for name in names) for form in FORMS}
-    form = max(FORMS, key=lambda key: scores[key])
-    body = [name for name in names if (to_common(name, form) or '').startswith('body.')]
-    return form, len(body)
+    forms = [form for form, score in scores.items() if score == max(scores.values())]
+    body = [name for name in names if (to_common(name, forms[0]) or '').startswith('body.')]
+    return forms, len(body)
 
 
 def strip(names: Sequence[str], prefixes: Sequence[str] = ('module.', 'model.')) -> str:
