@@ -34,7 +34,7 @@ SCHEDULES = {
     'mmdet': Schedule(240, 4, 1e-3),
     'mmpose': Schedule(400, 16, 2e-3),
     'mmseg': Schedule(240, 8, 2e-3),
-    'mmpretrain': Schedule(300, 32, 2e-3),
+    'mmpretrain': Schedule(120, 32, 2e-3),
 }
 WARMUP = 20
 VALIDATIONS = 4
