@@ -151,6 +151,9 @@ def _shrink_segmentation(cfg: Config, root: Path, embedded: bool) -> None:
         for key in ('scale', 'crop_size', 'size', 'stride'):
             if isinstance(part.get(key), (tuple, list)):
                 part[key] = tuple(side // SEGMENTATION_DIVISOR for side in part[key])
+    for name in LOADERS[1:]:  # small maps of uneven sides are upsampled visibly off their place
+        dataset = cfg[name].dataset
+        dataset.pipeline = [step for s in dataset.pipeline for step in (s, *_to_multiple(s))]
     if not embedded:
         return
     meta = dict(classes=SEMANTIC_CLASSES, palette=SEMANTIC_PALETTE)
@@ -166,6 +169,10 @@ def _shrink_segmentation(cfg: Config, root: Path, embedded: bool) -> None:
         if 'reduce_zero_label' in step:
             step.reduce_zero_label = False
     _set_classes(cfg.model, len(SEMANTIC_CLASSES))
+
+
+def _to_multiple(step: ConfigDict) -> list[dict]:
+    return [dict(type='ResizeToMultiple', size_divisor=32)] if step.type == 'Resize' else []
 
 
 def _shrink_classification(cfg: Config, root: Path, embedded: bool) -> None:
