@@ -112,7 +112,7 @@ def published(form: str, build: object, randomized: object) -> tuple[Net, dict]:
 def add_biases(state: dict) -> None:
     """The official heads have biases before their norms; the means move along."""
     pairs = {
-        'downsamp_modules.0.0': 'downsamp_modules.0.1',
+        **{f'downsamp_modules.{i}.0': f'downsamp_modules.{i}.1' for i in range(3)},
         'final_layer.0': 'final_layer.1',
         'last_layer.0': 'last_layer.1',
         'head.0': 'head.1',
