@@ -3,22 +3,12 @@
 # Published NME: 1.57 (paper), 1.41 (mmpose).
 _base_ = [
     'mmpose::face_2d_keypoint/topdown_heatmap/aflw/td-hm_hrnetv2-w18_8xb64-60e_aflw-256x256.py',
-    '../_base_/models/hrnetv2_w18.py',
-    '../_base_/schedules/face_paper.py',
+    '../_base_/models/face_hrnetv2_w18.py',
 ]
-codec = dict(_base_.codec, sigma=_base_.paper.sigma)
-# The 1x1 convolution over the concatenation is in the neck, so the head has none.
-model = dict(
-    backbone=_base_.hrnetv2.backbone,
-    neck=dict(_base_.hrnetv2.neck, _delete_=True),
-    head=dict(in_channels=270, conv_out_channels=None, conv_kernel_sizes=None, decoder=codec),
-)
+codec = _base_.paper.codec
+model = _base_.face
 optim_wrapper = _base_.paper.optim_wrapper
 auto_scale_lr = _base_.paper.auto_scale_lr
 param_scheduler = _base_.paper.param_scheduler
-augment = _base_.paper.face
-train_pipeline = [augment if s.type == augment.type else s for s in _base_.train_pipeline]
-train_pipeline = [
-    dict(s, encoder=codec) if s.type == 'GenerateTarget' else s for s in train_pipeline
-]
-train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
+train_pipeline = _base_.paper.train_pipeline
+train_dataloader = _base_.paper.train_dataloader

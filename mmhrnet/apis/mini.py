@@ -24,6 +24,9 @@ CLASSIFICATION_SIDE = 64
 SEGMENTATION_DIVISOR = 4  # of scales and crops
 
 
+SPLITS = dict(zip(LOADERS, ('train', 'val', 'val')))  # whose images each loader takes
+
+
 class Schedule(NamedTuple):
     iterations: int
     batch: int
@@ -157,7 +160,7 @@ def _shrink_segmentation(cfg: Config, root: Path, embedded: bool) -> None:
     if not embedded:
         return
     meta = dict(classes=SEMANTIC_CLASSES, palette=SEMANTIC_PALETTE)
-    for split, name in (('train', 'train_dataloader'), *(('val', n) for n in LOADERS[1:])):
+    for name, split in SPLITS.items():
         cfg[name].dataset = dict(
             type='BaseSegDataset',
             data_root=str(root),
@@ -187,7 +190,7 @@ def _shrink_classification(cfg: Config, root: Path, embedded: bool) -> None:
             step.crop_ratio_range = (0.6, 1.0)
         if step.type == 'CenterCrop':
             step.crop_size = CLASSIFICATION_SIDE
-    for split, name in (('train', 'train_dataloader'), *(('val', n) for n in LOADERS[1:])):
+    for name, split in SPLITS.items():
         cfg[name].dataset = dict(
             type='CustomDataset',
             data_root=str(root),

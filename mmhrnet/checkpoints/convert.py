@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,22 +154,13 @@ def _why_left(common: str, wanted: Mapping[str, str]) -> str:
 
 def _fold_biases(source: State, wanted: Mapping[str, str], report: Report) -> None:
     """A bias before a norm only shifts its mean: folding it is exact, in training too."""
-    folded = [name for name in _biased(source) if name not in wanted]
-    for name in folded:
-        mean = _mean_of(name)
-        source[mean] = source[mean] - source.pop(name)
+    folded = _take_biases(source, keep=wanted)
     if folded:
-        report.changed.append(
-            f'folded into the running means of their norms: {len(folded)} bias(es)'
-        )
+        count = len(folded) // 2
+        report.changed.append(f'folded into the running means of their norms: {count} bias(es)')
     zeros = [n for n in wanted if n.endswith('.conv.bias') and n not in source]
     for name in (name for name in zeros if _mean_of(name) in source):
         source[name] = torch.zeros_like(source[_mean_of(name)])
-
-
-def _biased(source: State) -> list[str]:
-    """Biases of convolutions that a BatchNorm follows."""
-    return [name for name in source if name.endswith('.conv.bias') and _mean_of(name) in source]
 
 
 def _mean_of(bias: str) -> str:
@@ -263,12 +254,14 @@ def convert(
     return out, {} if plain else taken, report
 
 
-def _take_biases(source: State) -> State:
+def _take_biases(source: State, keep: Collection[str] = ()) -> State:
+    """Folds the biases that a BatchNorm follows; they are returned, with the means from before."""
     taken: State = {}
-    for name in _biased(source):
+    for name in [n for n in source if n.endswith('.conv.bias') and n not in keep]:
         mean = _mean_of(name)
-        taken |= {name: source.pop(name), mean: source[mean]}
-        source[mean] = taken[mean] - taken[name]
+        if mean in source:
+            taken |= {name: source.pop(name), mean: source[mean]}
+            source[mean] = taken[mean] - taken[name]
     return taken
 
 
