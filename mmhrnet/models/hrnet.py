@@ -155,6 +155,7 @@ class HRNet(BaseModule):
             multiscale_output=multiscale_output, upsample=upsample, align_corners=align_corners
         )
         switches = extra_switches(arch) | {k: v for k, v in given.items() if v is not None}
+        self.in_channels = in_channels
         self.norm_eval, self.frozen_stages = norm_eval, frozen_stages
         self.zero_init_residual = zero_init_residual
         layers = Layers(conv_cfg, norm_cfg or dict(type='BN'), with_cp)
@@ -218,7 +219,7 @@ class HRNet(BaseModule):
         return tuple(xs)
 
     def _check_input(self, x: Tensor) -> None:
-        channels = self.conv1.in_channels
+        channels = self.in_channels
         if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < MIN_SIZE:
             raise ValueError(
                 f'HRNet got an input of shape {tuple(x.shape)}, it takes (N, {channels}, H, W) '

@@ -33,6 +33,16 @@ def check_maps(name: str, xs: Sequence[Tensor], channels: Sequence[int]) -> None
         raise ValueError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
 
 
+def check_pyramid(inputs: Sequence[Tensor], channels: Sequence[int], num_outs: int) -> None:
+    check_maps('HRNetV2p', inputs, channels)
+    smallest = 2 ** (num_outs - 1)
+    if min(inputs[0].shape[2:]) < smallest:
+        raise ValueError(
+            f'HRNetV2p with num_outs={num_outs} needs a first map of {smallest} or more '
+            f'each way (an image of {4 * smallest}), it got {tuple(inputs[0].shape[2:])}'
+        )
+
+
 def check_in_channels(in_channels: Sequence[int]) -> tuple[int, ...]:
     if isinstance(in_channels, int) or not in_channels:
         raise ValueError(f'in_channels={in_channels!r} must list the channels of each input')
@@ -210,7 +220,7 @@ class HRNetV2p(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         if not torch.compiler.is_compiling():
-            self._check_inputs(inputs)
+            check_pyramid(inputs, self.in_channels, self.num_outs)
         x = self._run(self.reduction_conv, concatenate(inputs))  # (N, out_channels, H/4, W/4)
         levels = [x, *(self.pooling(x, 2**i, 2**i) for i in range(1, self.num_outs))]
         return tuple(self._run(conv, level) for conv, level in zip(self.fpn_convs, levels))
@@ -219,12 +229,3 @@ class HRNetV2p(BaseModule):
         if self.with_cp and x.requires_grad:
             return checkpoint(layer, x, use_reentrant=False)
         return layer(x)
-
-    def _check_inputs(self, inputs: Sequence[Tensor]) -> None:
-        check_maps('HRNetV2p', inputs, self.in_channels)
-        smallest = 2 ** (self.num_outs - 1)
-        if min(inputs[0].shape[2:]) < smallest:
-            raise ValueError(
-                f'HRNetV2p with num_outs={self.num_outs} needs a first map of {smallest} or more '
-                f'each way (an image of {4 * smallest}), it got {tuple(inputs[0].shape[2:])}'
-            )

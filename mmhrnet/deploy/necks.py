@@ -1,0 +1,121 @@
+"""The necks in their deploy form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from mmhrnet.deploy.rewrites import Rewrites
+from mmhrnet.deploy.units import ConvUnit, DeployBlock, children
+from mmhrnet.deploy.upsampling import add_upsampled
+from mmhrnet.models.necks import HRNetC, HRNetV2, HRNetV2p, check_maps, check_pyramid, concatenate
+
+
+def unit_of_module(module: ConvModule, rewrites: Rewrites) -> ConvUnit:
+    """The unit of MMCV's convolution, norm and ReLU.
+
+    Raises:
+        ValueError: Another order or activation.
+    """
+    relu = module.with_activation
+    if module.order != ('conv', 'norm', 'act') or (relu and type(module.activate) is not nn.ReLU):
+        raise ValueError(f'Only convolution, norm and ReLU have a deploy form, not {module}')
+    norm = module.norm if module.with_norm else None
+    return ConvUnit(module.conv, norm, relu, rewrites)
+
+
+class Mixing(nn.Module):
+    """The 1x1 convolution of all maps, upsampled and side by side, norm and perhaps ReLU."""
+
+    def __init__(
+        self, module: ConvModule, channels: Sequence[int], align_corners: bool, rewrites: Rewrites
+    ) -> None:
+        super().__init__()
+        self.align_corners, self.banded = align_corners, rewrites.banded_upsampling
+        unit = unit_of_module(module, rewrites)
+        self.relu = unit.relu
+        commute = rewrites.commute_upsampling and unit.norm is None
+        units = _split(unit, channels, rewrites) if commute else [unit]
+        self.units = nn.ModuleList(units)
+
+    def forward(self, xs: Sequence[Tensor]) -> Tensor:
+        if len(self.units) == 1:
+            return self.units[0](concatenate(xs, self.align_corners))
+        y, *maps = [unit(x) for unit, x in zip(self.units, xs)]  # (N, out_channels, H_i, W_i)
+        return add_upsampled(y, maps, self.align_corners, self.banded, self.relu)
+
+
+def _split(unit: ConvUnit, channels: Sequence[int], rewrites: Rewrites) -> list[ConvUnit]:
+    """One convolution for each map; the first carries the bias."""
+    parts: list[ConvUnit] = []
+    conv: Any
+    for weight in unit.conv.get_parameter('weight').detach().split(list(channels), dim=1):
+        conv = nn.utils.skip_init(
+            nn.Conv2d,
+            weight.shape[1],
+            weight.shape[0],
+            1,
+            bias=not parts and unit.conv.bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            conv.weight.copy_(weight)
+            if conv.bias is not None:
+                conv.bias.copy_(unit.conv.bias)
+        parts.append(ConvUnit(conv, None, False, rewrites))
+    return parts
+
+
+class DeployHRNetV2(nn.Module):
+    """:class:`mmhrnet.HRNetV2` with the same input and output."""
+
+    def __init__(self, neck: HRNetV2, rewrites: Rewrites) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = neck.in_channels, neck.out_channels
+        self.mixing = Mixing(neck.conv, neck.in_channels, neck.align_corners, rewrites)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
+        if not torch.compiler.is_compiling():
+            check_maps('HRNetV2', inputs, self.in_channels)
+        return (self.mixing(inputs),)
+
+
+class DeployHRNetV2p(nn.Module):
+    """:class:`mmhrnet.HRNetV2p` with the same input and output."""
+
+    def __init__(self, neck: HRNetV2p, rewrites: Rewrites) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = neck.in_channels, neck.out_channels
+        self.num_outs, self.pooling = neck.num_outs, neck.pooling
+        self.progressive = rewrites.progressive_pooling
+        self.mixing = Mixing(neck.reduction_conv, neck.in_channels, False, rewrites)
+        self.convs = nn.ModuleList(
+            unit_of_module(conv, rewrites) for conv in children(neck.fpn_convs)
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        if not torch.compiler.is_compiling():
+            check_pyramid(inputs, self.in_channels, self.num_outs)
+        levels = [self.mixing(inputs)]  # (N, out_channels, H/4, W/4)
+        for i in range(1, self.num_outs):
+            step = 2 if self.progressive else 2**i
+            levels.append(self.pooling(levels[-1 if self.progressive else 0], step, step))
+        return tuple(conv(level) for conv, level in zip(self.convs, levels))
+
+
+def rewrite_classifier(neck: HRNetC, rewrites: Rewrites) -> HRNetC:
+    """The classification neck itself with other parts."""
+    neck.increase_layers = nn.ModuleList(
+        nn.Sequential(*(DeployBlock(block, rewrites, keep_input=True) for block in children(layer)))
+        for layer in children(neck.increase_layers)
+    )
+    neck.downsample_layers = nn.ModuleList(
+        unit_of_module(layer, rewrites) for layer in children(neck.downsample_layers)
+    )
+    neck.add_module('final_layer', unit_of_module(neck.final_layer, rewrites))
+    return neck

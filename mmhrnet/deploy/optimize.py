@@ -1,0 +1,90 @@
+"""From a trained model to its exact fast form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import fields, replace
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import nn
+
+from mmhrnet.deploy.backbone import rewrite_backbone
+from mmhrnet.deploy.necks import DeployHRNetV2, DeployHRNetV2p, rewrite_classifier
+from mmhrnet.deploy.rewrites import Rewrites
+from mmhrnet.deploy.units import ConvUnit, can_fold, fold
+from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
+
+Model = TypeVar('Model', bound=nn.Module)
+FORMS: dict[type[nn.Module], Callable[[Any, Rewrites], nn.Module]] = {
+    HRNet: rewrite_backbone,
+    HRNetV2: DeployHRNetV2,
+    HRNetV2p: DeployHRNetV2p,
+    HRNetC: rewrite_classifier,
+}
+
+
+def optimize(
+    model: Model, rewrites: Rewrites | None = None, *, inplace: bool = False, **switches: bool
+) -> Model:
+    """The model's exact fast form for inference: same inputs, same outputs but rounding.
+
+    Takes a backbone, a neck, their ``nn.Sequential``, or a whole detector, segmentor, pose
+    estimator or classifier of a host library, whose heads keep their classes.
+
+    Args:
+        model: Model with ``mmhrnet`` parts, trained.
+        rewrites: Which rewrites to apply; None is those that won on a CPU.
+        inplace: Rewrite this model instead of a copy.
+        switches: Single rewrites, over ``rewrites``: ``optimize(model, channels_last=False)``.
+
+    Returns:
+        The model in eval mode. It no longer trains, and its state dict is its own.
+
+    Raises:
+        ValueError: No part of mmhrnet in the model, or an unknown switch.
+    """
+    known = [field.name for field in fields(Rewrites)]
+    if unknown := sorted(set(switches) - set(known)):
+        raise ValueError(f'optimize knows no {", ".join(unknown)}; there are {", ".join(known)}')
+    rewrites = replace(rewrites or Rewrites(), **switches)
+    kinds = {type(part) for part in model.modules()}
+    if ConvUnit in kinds:
+        raise ValueError(f'{type(model).__name__} is optimized already')
+    if not kinds & set(FORMS):
+        raise ValueError(
+            f'{type(model).__name__} holds no part of mmhrnet to optimize: give the type '
+            "'mmhrnet.HRNet' to the backbone of its config"
+        )
+    model = (model if inplace else deepcopy(model)).eval()
+    model = _rewrite(model, rewrites)
+    if rewrites.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def _rewrite(module: Any, rewrites: Rewrites) -> Any:
+    if type(module) in FORMS:
+        return FORMS[type(module)](module, rewrites)
+    for name, child in module.named_children():
+        module.add_module(name, _rewrite(child, rewrites))
+    if rewrites.fold_norms:
+        _fold_host_norms(module)
+    return module
+
+
+def _fold_host_norms(module: nn.Module) -> None:
+    """Folds norms where the order of computation is known: ``nn.Sequential`` and MMCV's module."""
+    pairs: list[tuple[str, str]] = []
+    if isinstance(module, nn.Sequential):
+        pairs = list(pairwise(module._modules))
+    elif isinstance(module, ConvModule) and module.with_norm and module.order[0] == 'conv':
+        pairs = [('conv', module.norm_name)] if module.order[1] == 'norm' else []
+    for conv, norm in pairs:
+        layers: Any = module.get_submodule(conv), module.get_submodule(norm)
+        if can_fold(*layers):
+            module.add_module(conv, fold(*layers))
+            module.add_module(norm, nn.Identity())

@@ -1,0 +1,46 @@
+"""Which exact rewrites make the deploy form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rewrites:
+    """Switches of :func:`mmhrnet.deploy.optimize`; each leaves every output as it is but rounding.
+
+    The defaults are what won on a CPU (docs/benchmarks.md measures each on its own).
+
+    Attributes:
+        channels_last: Weights and activations in NHWC order, which kernels prefer.
+        fold_norms: BatchNorm's scale and shift become the weight and bias of its convolution.
+        fused_kernels: On a CPU in float32, oneDNN adds, applies ReLU and writes in one pass, with
+            weights packed once. Elsewhere, and under torch.compile, plain operations run.
+        merge_convs: One convolution for all fusion paths that start at the same map: 10 instead
+            of 16 for four streams. Needs ``fold_norms``.
+        nested_upsampling: Nearest upsampling octave by octave, adding on the way, so that most
+            additions happen on small maps.
+        commute_upsampling: The 1x1 convolution of HRNetV2 and HRNetV2p before the upsampling and
+            the concatenation, on each map at its own resolution: an eighth of the
+            multiply-adds. Bilinear weights sum to 1, so that the two commute.
+        banded_upsampling: Bilinear upsampling and its addition band by band of rows, each in
+            cache, without whole upsampled maps in memory.
+        progressive_pooling: Each pyramid level pooled from the one before, not from the first.
+    """
+
+    channels_last: bool = True
+    fold_norms: bool = True
+    fused_kernels: bool = True
+    merge_convs: bool = False
+    nested_upsampling: bool = True
+    commute_upsampling: bool = True
+    banded_upsampling: bool = True
+    progressive_pooling: bool = True
+
+
+PORTABLE = Rewrites(
+    fused_kernels=False,
+    nested_upsampling=False,
+    commute_upsampling=False,
+    banded_upsampling=False,
+)

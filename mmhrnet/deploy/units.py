@@ -1,0 +1,140 @@
+"""A convolution with its norm, addition and ReLU, in as few passes as the platform offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mmhrnet.deploy.rewrites import Rewrites
+from mmhrnet.models.blocks import ResidualBlock
+
+
+class ConvUnit(nn.Module):
+    """``relu(norm(conv(x)) + add)``, each part but the convolution optional.
+
+    Without gradients, ``add`` may be overwritten: oneDNN adds into it without another pass.
+    """
+
+    def __init__(
+        self, conv: nn.Module, norm: nn.Module | None, relu: bool, rewrites: Rewrites
+    ) -> None:
+        super().__init__()
+        if rewrites.fold_norms and norm is not None and can_fold(conv, norm):
+            conv, norm = fold(conv, norm), None
+        self.conv, self.norm, self.relu = conv, norm, relu
+        self.fused = rewrites.fused_kernels and norm is None and type(conv) is nn.Conv2d
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        if self.fused and _onednn_takes(x):
+            return self._onednn(x, add)
+        y = self.conv(x)
+        y = y if self.norm is None else self.norm(y)
+        y = y if add is None else y.add_(add)
+        return y.relu_() if self.relu else y
+
+    def _onednn(self, x: Tensor, add: Tensor | None) -> Tensor:
+        conv: Any = self.conv
+        geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        if self._packed is None:
+            weight = conv.weight.detach().contiguous(memory_format=torch.channels_last)
+            pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+            self._packed = pack(weight.to_mkldnn(), *geometry, None)
+        ops, weight, bias = torch.ops.mkldnn, self._packed, conv.bias
+        if add is None:
+            act = 'relu' if self.relu else 'none'
+            return ops._convolution_pointwise(x, weight, bias, *geometry, act, [], '')
+        then = 'relu' if self.relu else None
+        return ops._convolution_pointwise_.binary(
+            add, x, weight, bias, *geometry, 'add', 1.0, then, [], ''
+        )
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ConvUnit:
+        self._packed = None  # of the weights before they were moved or converted
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._packed = None
+        super()._load_from_state_dict(*args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {'_packed': None}  # packed weights neither copy nor pickle
+
+
+def _onednn_takes(x: Tensor) -> bool:
+    return bool(
+        not torch.compiler.is_compiling()
+        and x.device.type == 'cpu'
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled('cpu')
+        and torch.backends.mkldnn.enabled
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether the norm is a fixed scale and shift of each channel of the convolution."""
+    return (
+        type(conv) is nn.Conv2d
+        and isinstance(norm, _BatchNorm)
+        and norm.running_mean is not None
+        and not norm.training
+    )
+
+
+def fold(conv: Any, norm: Any) -> nn.Module:
+    """The convolution with the norm's scale and shift in its weight and bias."""
+    return fuse_conv_bn_eval(conv, norm)
+
+
+def children(module: Any) -> list[Any]:
+    """The children of a list or sequence, whose types torch does not know."""
+    return list(module.children())
+
+
+def unit_of(sequence: Sequence[nn.Module], rewrites: Rewrites) -> ConvUnit:
+    """The unit of a convolution, its norm and perhaps a ReLU, as the network lists them."""
+    conv, norm, *relu = sequence
+    return ConvUnit(conv, norm, bool(relu), rewrites)
+
+
+class Path(nn.Sequential):
+    """Units one after another, the last of which adds; an empty path only adds."""
+
+    def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        if not len(self):
+            return x if add is None else x + add
+        *units, last = children(self)
+        for unit in units:
+            x = unit(x)
+        return last(x, add)
+
+
+class DeployBlock(nn.Module):
+    """A residual block whose last convolution adds the shortcut, without gradients into its input.
+
+    ``keep_input`` leaves the input alone, for one that others read later.
+    """
+
+    def __init__(self, block: ResidualBlock, rewrites: Rewrites, keep_input: bool = False) -> None:
+        super().__init__()
+        self.keep_input = keep_input
+        self.path = Path(
+            *(
+                ConvUnit(getattr(block, f'conv{k}'), getattr(block, name), True, rewrites)
+                for k, name in enumerate(block.norm_names, start=1)
+            )
+        )
+        down = block.downsample
+        self.downsample = None if down is None else unit_of(down, rewrites)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.downsample is not None:
+            return self.path(x, self.downsample(x))
+        return self.path(x, x.clone() if self.keep_input else x)

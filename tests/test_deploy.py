@@ -1,0 +1,223 @@
+"""Every rewrite of the deploy form against the plain form."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from steps import build, prediction_step, prepare
+
+from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
+from mmhrnet.deploy import PORTABLE, Rewrites, optimize
+from mmhrnet.deploy.units import ConvUnit
+
+NETWORKS = {
+    'v2': dict(),
+    'v1': dict(multiscale_output=False),
+    'bilinear': dict(upsample='bilinear'),
+    'corners': dict(upsample='bilinear', align_corners=True),
+}
+NONE = dict.fromkeys([field.name for field in fields(Rewrites)], False)
+SWITCHES = {
+    'default': {},
+    'none': NONE,
+    **{name: NONE | {name: True} for name in NONE},
+    'merged': dict(merge_convs=True),
+    'merged_plain': NONE | dict(merge_convs=True, fold_norms=True),
+    'portable': vars(PORTABLE),
+}
+CHANNELS = (6, 12, 24, 48)
+NECKS = {
+    'v2': lambda: HRNetV2(CHANNELS),
+    'v2_corners': lambda: HRNetV2(CHANNELS, 20, align_corners=True),
+    'v2p': lambda: HRNetV2p(CHANNELS, 16),
+    'v2p_norm_max': lambda: HRNetV2p(CHANNELS, 16, pooling_type='MAX', norm_cfg=dict(type='BN')),
+    'v2p_stride': lambda: HRNetV2p(CHANNELS, 16, num_outs=4, stride=2),
+    'classifier': lambda: HRNetC(CHANNELS, 40, bias=True, pool=True),
+}
+
+
+@pytest.fixture(scope='module')
+def nets(randomized: object) -> dict[str, HRNet]:
+    torch.manual_seed(0)
+    nets = {name: HRNet('w18_small_v1', **kwargs) for name, kwargs in NETWORKS.items()}
+    return {name: randomized(net).eval() for name, net in nets.items()}
+
+
+def assert_same(fast: object, plain: object, tolerance: float = 1e-5) -> None:
+    assert len(fast) == len(plain)
+    for a, b in zip(fast, plain):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() <= tolerance * b.abs().max()
+
+
+@pytest.mark.parametrize('switches', SWITCHES)
+@pytest.mark.parametrize('name', NETWORKS)
+def test_backbone(nets: dict[str, HRNet], name: str, switches: str) -> None:
+    fast = optimize(nets[name], **SWITCHES[switches])
+    for size in ((64, 96), (65, 97), (128, 32)):
+        x = torch.rand(2, 3, *size)
+        given = x.clone()
+        with torch.no_grad():
+            assert_same(fast(x), nets[name](x))
+        assert torch.equal(x, given)
+
+
+@pytest.mark.parametrize('switches', SWITCHES)
+@pytest.mark.parametrize('name', NECKS)
+def test_neck(randomized: object, name: str, switches: str) -> None:
+    neck = randomized(NECKS[name]()).eval()
+    fast = optimize(neck, **SWITCHES[switches])
+    for height, width in ((32, 16), (33, 18), (16, 1024)):  # the last in several bands
+        xs = [
+            torch.rand(2, c, -(-height // 2**i), -(-width // 2**i)) for i, c in enumerate(CHANNELS)
+        ]
+        given = [x.clone() for x in xs]
+        with torch.no_grad():
+            assert_same(fast(xs), neck(xs))
+        for x, before in zip(xs, given):
+            assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize('switches', ['default', 'none', 'merged', 'merged_plain'])
+@pytest.mark.parametrize('name', NETWORKS)
+def test_gradients(nets: dict[str, HRNet], name: str, switches: str) -> None:
+    plain = copy.deepcopy(nets[name]).double()
+    fast = optimize(plain, **SWITCHES[switches])
+    outs, grads = [], []
+    for net in (fast, plain):
+        x = torch.linspace(0, 1, 3 * 64 * 64, dtype=torch.float64).view(1, 3, 64, 64)
+        x.requires_grad_()
+        ys = net(x)
+        outs.append(ys)
+        grads.append(torch.autograd.grad(sum(y.square().mean() for y in ys), x))
+    assert_same(*outs, tolerance=1e-12)
+    assert_same(*grads, tolerance=1e-8)
+
+
+def test_bands_go_through_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmhrnet.deploy import upsampling
+
+    monkeypatch.setattr(upsampling, 'BAND_BYTES', 1)
+    y = torch.rand(2, 5, 32, 24)
+    maps = [torch.rand(2, 5, 32 >> i, 24 >> i) for i in (1, 2, 3)]
+    plain = y + sum(torch.nn.functional.interpolate(x, (32, 24), mode='bilinear') for x in maps)
+    with torch.no_grad():
+        fast = upsampling.add_upsampled(y.clone(), maps, False, banded=True, relu=False)
+        rectified = upsampling.add_upsampled(y.clone(), maps, False, banded=True, relu=True)
+    assert len(upsampling._bands(y, 8)) == 4
+    torch.testing.assert_close(fast, plain)
+    torch.testing.assert_close(rectified, plain.relu())
+
+
+def test_merging_leaves_ten_of_sixteen_convolutions(nets: dict[str, HRNet]) -> None:
+    def fusion_convs(**switches: bool) -> int:
+        module = optimize(nets['v2'], **switches).stage4[-1]
+        convs = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d)]
+        branches = [m for m in module.branches.modules() if isinstance(m, torch.nn.Conv2d)]
+        return len(convs) - len(branches)
+
+    assert fusion_convs() == 16
+    assert fusion_convs(merge_convs=True) == 10
+
+
+def test_norms_are_gone_and_the_original_is_left_alone(nets: dict[str, HRNet]) -> None:
+    before = {key: value.clone() for key, value in nets['v2'].state_dict().items()}
+    fast = optimize(nets['v2'])
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules())
+    after = nets['v2'].state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert optimize(copy.deepcopy(net := nets['v1']), inplace=True) is not net
+
+
+def test_packed_weights_follow_the_weights(nets: dict[str, HRNet]) -> None:
+    fast, x = optimize(nets['v2']), torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        first = fast(x)
+        assert any(m._packed is not None for m in fast.modules() if isinstance(m, ConvUnit))
+        again = pickle.loads(pickle.dumps(copy.deepcopy(fast)))  # noqa: S301 (our own)
+        assert_same(again(x), first, tolerance=0)
+        zeros = {key: torch.zeros_like(value) for key, value in fast.state_dict().items()}
+        fast.load_state_dict(zeros)
+        assert all(not y.any() for y in fast(x))
+        assert fast.double()(x.double())[0].dtype == torch.float64
+
+
+def test_other_norms_stay(randomized: object) -> None:
+    net = HRNet('w18_small_v1', norm_cfg=dict(type='GN', num_groups=2)).eval()
+    fast, x = optimize(net), torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert_same(fast(x), net(x))
+    assert sum(isinstance(m, torch.nn.GroupNorm) for m in fast.modules()) > 50
+
+
+def test_low_precision_runs_the_plain_operations(nets: dict[str, HRNet]) -> None:
+    fast, x = optimize(nets['v2']), torch.rand(1, 3, 64, 64)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        assert_same(fast(x), nets['v2'](x), tolerance=0.1)
+
+
+@pytest.mark.parametrize(
+    ('model', 'switches', 'message'),
+    [
+        (lambda: torch.nn.Conv2d(3, 3, 1), {}, "no part of mmhrnet.*'mmhrnet.HRNet'"),
+        (lambda: optimize(HRNet('w18_small_v1')), {}, 'is optimized already'),
+        (
+            lambda: HRNet('w18_small_v1'),
+            dict(fold_norm=True),
+            'knows no fold_norm; there are .*fold',
+        ),
+    ],
+)
+def test_mistakes(model: object, switches: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        optimize(model(), **switches)
+
+
+def numbers(result: object) -> list[torch.Tensor]:
+    """What a host predicts for an image."""
+    for path in (
+        'seg_logits.data',
+        'pred_instances.keypoints',
+        'pred_score',
+    ):
+        part = result
+        for name in path.split('.'):
+            part = getattr(part, name, None)
+        if part is not None:
+            return [torch.as_tensor(part).float()]
+    raise AssertionError(f'nothing to compare in {result}')
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py',
+        'mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024.py',
+        'mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py',
+    ],
+)
+def test_whole_host_models(root: Path, tmp_path: Path, randomized: object, config: str) -> None:
+    cfg = Config.fromfile(root / 'configs' / config)
+    prepare(cfg)
+    model = randomized(build(cfg)).eval()
+    plain = prediction_step(cfg, model, tmp_path)
+    fast = prediction_step(cfg, optimize(model), tmp_path)
+    assert_same(numbers(fast[0]), numbers(plain[0]), tolerance=1e-4)
+
+
+def test_whole_detector(root: Path, randomized: object) -> None:
+    cfg = Config.fromfile(root / 'configs' / 'mmdet' / 'faster_rcnn_hrnetv2p_w18.py')
+    prepare(cfg)
+    model = randomized(build(cfg)).eval()
+    x = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        plain, fast = (net.rpn_head(net.extract_feat(x)) for net in (model, optimize(model)))
+    for a, b in zip(fast, plain):
+        assert_same(a, b)
