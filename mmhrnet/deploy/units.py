@@ -108,12 +108,12 @@ class Path(nn.Sequential):
     """Units one after another, the last of which adds; an empty path only adds."""
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
-        if not len(self):
+        if not self:
             return x if add is None else x + add
-        *units, last = children(self)
-        for unit in units:
-            x = unit(x)
-        return last(x, add)
+        last = len(self) - 1
+        for index, unit in enumerate(self):
+            x = unit(x, add if index == last else None)
+        return x
 
 
 class DeployBlock(nn.Module):
