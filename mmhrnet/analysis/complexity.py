@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmhrnet.apis.config import load_config, use_scratch
+from mmhrnet.apis.config import load_config
+from mmhrnet.apis.models import build_tensor_model
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
 # Height and width that the papers and the hosts' model zoos count at, by host library.
@@ -36,44 +36,33 @@ class Complexity(NamedTuple):
         return self.macs / 2**30
 
 
-def count(model: nn.Module, shape: tuple[int, ...], forward: Any = None) -> Complexity:
+def count(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
     """Counts a model on torch's meta device.
 
     Args:
         model: Built under ``torch.device('meta')``, in any mode; left in eval mode.
         shape: Shape of the input, ``(channels, H, W)``.
-        forward: What to call instead of the model.
     """
     model.eval()
     with torch.device('meta'), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        (forward or model)(torch.empty(1, *shape))
+        model(torch.empty(1, *shape))
     params = sum(p.numel() for p in model.parameters())
     return Complexity(params, counter.get_total_flops() // 2)
-
-
-def build_on_meta(cfg: Config) -> nn.Module:
-    """The model of a config, without storage and without weights."""
-    init_default_scope(cfg.default_scope)
-    use_scratch(cfg)
-    with torch.device('meta'):
-        return MODELS.build(cfg.model)
 
 
 def count_config(cfg: Config, shape: tuple[int, int] | None = None) -> Complexity:
     """Counts the model of a config.
 
-    Heads are counted with pose, segmentation and classification; of detectors and bottom-up pose
-    estimators the multiply-adds are those of backbone and neck, because those of their heads
-    depend on the image.
+    The parameters are all; the multiply-adds are those of the part that
+    :func:`mmhrnet.apis.models.build_tensor_model` takes.
 
     Args:
         cfg: The config of any host; its weights are not loaded.
         shape: Height and width; None is the input size of the config or of the host's zoo.
     """
-    model = build_on_meta(cfg)
-    dense = cfg.default_scope != 'mmdet' and 'Bottomup' not in cfg.model.type
-    forward = (lambda x: model(x, None, mode='tensor')) if dense else model.extract_feat
-    return count(model, (3, *(shape or input_size(cfg))), forward)
+    with torch.device('meta'):
+        model = build_tensor_model(cfg)
+    return count(model, (3, *(shape or input_size(cfg))))
 
 
 def input_size(cfg: Config) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +19,13 @@ from mmhrnet.datasets import (
 )
 
 DETECTION_SCALE = (128, 96)  # (width, height) in pixels
+DETECTION_ANCHOR = 16  # side of the smallest anchor in pixels
 DETECTION_WIDTH = 128  # channels of the pyramid and the heads
 POSE_SIZE = (96, 128)  # (width, height) in pixels
 CLASSIFICATION_SIDE = 64
 SEGMENTATION_DIVISOR = 4  # of scales and crops
 
-
+RESIZES = ('Resize', 'RandomChoiceResize')
 SPLITS = dict(zip(LOADERS, ('train', 'val', 'val')))  # whose images each loader takes
 
 
@@ -89,23 +91,19 @@ def _learn_from_scratch(model: ConfigDict) -> None:
 
 def _shrink_detection(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
     for step in _steps(cfg):
-        if step.type in ('Resize', 'RandomChoiceResize'):
+        if step.type in RESIZES:
             step.update({key: DETECTION_SCALE for key in ('scale',) if key in step})
             step.update({key: [DETECTION_SCALE] for key in ('scales',) if key in step})
     for part in dicts(cfg.model):
         _narrow(part)
-        if part.get('type') == 'RandomSampler':
-            part.update(num=128 if part.add_gt_as_proposals else 64, pos_fraction=0.5)
-        if 'reg_class_agnostic' in part:
-            part.reg_class_agnostic = True
-        if 'nms_pre' in part:
-            part.update(nms_pre=200, max_per_img=100)
-        if part.get('type') == 'AnchorGenerator':
-            part.scales = [4]
     if embedded:
         for dataset in datasets(cfg):
             dataset.metainfo = dict(classes=OBJECT_CLASSES)
         _set_classes(cfg.model, len(OBJECT_CLASSES))
+    else:  # four of five COCO objects are now smaller than any anchor, with nothing to learn
+        _drop_steps(cfg, 'RandomFlip')
+        large = (DETECTION_ANCHOR, DETECTION_ANCHOR)
+        _add_after_resize(cfg, LOADERS[:1], dict(type='FilterAnnotations', min_gt_bbox_wh=large))
 
 
 def _narrow(part: ConfigDict) -> None:
@@ -118,12 +116,30 @@ def _narrow(part: ConfigDict) -> None:
     ):
         if part.get(key) in (256, 1024):  # what a pyramid and its heads have
             part[key] = DETECTION_WIDTH
+    if 'reg_class_agnostic' in part:
+        part.reg_class_agnostic = True
+    if 'nms_pre' in part:
+        part.update(nms_pre=200, max_per_img=100)
+    if part.get('type') == 'FCNMaskHead':
+        part.class_agnostic = True
+    if part.get('type') == 'RandomSampler':
+        part.update(num=128 if part.add_gt_as_proposals else 64, pos_fraction=0.5)
+    if part.get('type') == 'AnchorGenerator':
+        part.scales = [DETECTION_ANCHOR // 4]  # in steps of the finest map
+
+
+def _add_after_resize(cfg: Config, loaders: Sequence[str], step: dict) -> None:
+    for dataset in dicts([cfg[name].dataset for name in loaders]):
+        if 'pipeline' in dataset:
+            steps = ([s, step] if s.type in RESIZES else [s] for s in dataset.pipeline)
+            dataset.pipeline = list(chain.from_iterable(steps))
 
 
 def _drop_steps(cfg: Config, *types: str) -> None:
     """Leaves out augmentation that a short training has no time for."""
-    dataset = cfg.train_dataloader.dataset
-    dataset.pipeline = [step for step in dataset.pipeline if step.type not in types]
+    for dataset in dicts(cfg.train_dataloader.dataset):
+        if 'pipeline' in dataset:
+            dataset.pipeline = [step for step in dataset.pipeline if step.type not in types]
 
 
 def _shrink_pose(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
@@ -154,9 +170,8 @@ def _shrink_segmentation(cfg: Config, root: Path, embedded: bool) -> None:
         for key in ('scale', 'crop_size', 'size', 'stride'):
             if isinstance(part.get(key), (tuple, list)):
                 part[key] = tuple(side // SEGMENTATION_DIVISOR for side in part[key])
-    for name in LOADERS[1:]:  # small maps of uneven sides are upsampled visibly off their place
-        dataset = cfg[name].dataset
-        dataset.pipeline = [step for s in dataset.pipeline for step in (s, *_to_multiple(s))]
+    # Small maps of uneven sides are upsampled visibly off their place.
+    _add_after_resize(cfg, LOADERS[1:], dict(type='ResizeToMultiple', size_divisor=32))
     if not embedded:
         return
     meta = dict(classes=SEMANTIC_CLASSES, palette=SEMANTIC_PALETTE)
@@ -172,10 +187,6 @@ def _shrink_segmentation(cfg: Config, root: Path, embedded: bool) -> None:
         if 'reduce_zero_label' in step:
             step.reduce_zero_label = False
     _set_classes(cfg.model, len(SEMANTIC_CLASSES))
-
-
-def _to_multiple(step: ConfigDict) -> list[dict]:
-    return [dict(type='ResizeToMultiple', size_divisor=32)] if step.type == 'Resize' else []
 
 
 def _shrink_classification(cfg: Config, root: Path, embedded: bool) -> None:

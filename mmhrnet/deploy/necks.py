@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
@@ -92,6 +93,8 @@ class DeployHRNetV2p(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels = neck.in_channels, neck.out_channels
         self.num_outs, self.pooling = neck.num_outs, neck.pooling
+        if rewrites.convolved_pooling and neck.pooling is F.avg_pool2d:
+            self.pooling = average_by_convolution
         self.progressive = rewrites.progressive_pooling
         self.mixing = Mixing(neck.reduction_conv, neck.in_channels, False, rewrites)
         self.convs = nn.ModuleList(
@@ -106,6 +109,12 @@ class DeployHRNetV2p(nn.Module):
             step = 2 if self.progressive else 2**i
             levels.append(self.pooling(levels[-1 if self.progressive else 0], step, step))
         return tuple(conv(level) for conv, level in zip(self.convs, levels))
+
+
+def average_by_convolution(x: Tensor, size: int, stride: int) -> Tensor:
+    """The average over ``size`` x ``size`` positions, as :func:`torch.nn.functional.avg_pool2d`."""
+    weight = x.new_full((x.shape[1], 1, size, size), 1 / size**2)
+    return F.conv2d(x, weight, stride=stride, groups=x.shape[1])
 
 
 def rewrite_classifier(neck: HRNetC, rewrites: Rewrites) -> HRNetC:

@@ -26,6 +26,8 @@ class Rewrites:
         banded_upsampling: Bilinear upsampling and its addition band by band of rows, each in
             cache, without whole upsampled maps in memory.
         progressive_pooling: Each pyramid level pooled from the one before, not from the first.
+        convolved_pooling: Average pooling as a convolution of each channel, since torch.export
+            takes pooling of any size for sizes that it divides only.
     """
 
     channels_last: bool = True
@@ -36,11 +38,14 @@ class Rewrites:
     commute_upsampling: bool = True
     banded_upsampling: bool = True
     progressive_pooling: bool = True
+    convolved_pooling: bool = False
 
 
+# What a compiler or another runtime does well itself is left to it.
 PORTABLE = Rewrites(
     fused_kernels=False,
     nested_upsampling=False,
     commute_upsampling=False,
     banded_upsampling=False,
+    convolved_pooling=True,
 )

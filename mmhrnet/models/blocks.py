@@ -77,7 +77,7 @@ class ResidualBlock(nn.Module):
         for k, name in enumerate(self.norm_names, start=1):
             out = self.relu(out) if k > 1 else out
             out = getattr(self, name)(getattr(self, f'conv{k}')(out))
-        return out + (x if self.downsample is None else self.downsample(x))
+        return out.add_(x if self.downsample is None else self.downsample(x))
 
     def forward(self, x: Tensor) -> Tensor:
         out = recompute(self, self.residual, x) if self.with_cp else self.residual(x)

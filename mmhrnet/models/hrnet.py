@@ -61,11 +61,13 @@ class HRModule(nn.Module):
     def fuse(self, *xs: Tensor) -> list[Tensor]:
         outs = []
         for dst, paths in enumerate(self.fuse_layers):
-            terms = [path(x) for path, x in zip(paths, xs)]  # type: ignore[call-overload]
             size = xs[dst].shape[2:]
-            for src in range(dst + 1, len(xs)):
-                terms[src] = self.resize(terms[src], size)  # (N, C_dst, H_dst, W_dst)
-            outs.append(self.relu(sum(terms[1:], start=terms[0])))
+            y = paths[0](xs[0])  # type: ignore[index]
+            for src, path in enumerate(paths[1:], start=1):  # type: ignore[index]
+                term = path(xs[src])
+                term = self.resize(term, size) if src > dst else term  # (N, C_dst, H_dst, W_dst)
+                y = y + term if src == 1 else y.add_(term)  # the first y may be the input itself
+            outs.append(self.relu(y))
         return outs
 
     def forward(self, xs: Sequence[Tensor]) -> list[Tensor]:
@@ -115,6 +117,10 @@ class HRNet(BaseModule):
             None takes mmpose's ``extra['upsample']``, else 'nearest'.
         align_corners: For 'bilinear'; the official OCR configs train with True, all else False.
         pretrained: Checkpoint to start from, short for ``init_cfg=dict(type='Pretrained', ...)``.
+        memory_format: 'channels_last' keeps weights and maps in NHWC order, through the necks too:
+            the order that convolutions are fastest in, on a CPU and in half precision on a GPU.
+        compile: Compile every module of the stages with ``torch.compile``, each kind once; True,
+            or a dict of its options. Slower to start, faster to train, not with ``with_cp``.
         init_cfg: MMEngine's initialization config.
 
     Attributes:
@@ -144,6 +150,8 @@ class HRNet(BaseModule):
         upsample: str | None = None,
         align_corners: bool | None = None,
         pretrained: str | None = None,
+        memory_format: str | None = None,
+        compile: bool | Mapping[str, Any] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(_init_cfg(init_cfg, pretrained))
@@ -167,6 +175,24 @@ class HRNet(BaseModule):
         self.out_channels = stages[-1].out_channels[:num_outputs]
         self.out_strides = tuple(4 << i for i in range(num_outputs))
         self._freeze()
+        self.channels_last = _is_channels_last(memory_format)
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
+        if compile:
+            _check_compile(with_cp)
+            self.compile_modules(**(compile if isinstance(compile, Mapping) else {}))
+
+    def compile_modules(self, **options: Any) -> None:
+        """Compiles the blocks of stage 1 and the modules of the other stages, in place.
+
+        Modules of one kind share their code, so that the time it takes does not grow with depth.
+
+        Args:
+            options: Those of :func:`torch.compile`.
+        """
+        for stage in (self.layer1, self.stage2, self.stage3, self.stage4):
+            for module in stage.children():
+                module.compile(**options)
 
     def _build_stem(self, in_channels: int, stage: Stage, layers: Layers) -> None:
         self.stem_norms: list[str] = []
@@ -205,6 +231,8 @@ class HRNet(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if not torch.compiler.is_compiling():
             self._check_input(x)
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
         for index, name in enumerate(self.stem_norms, start=1):
             x = self.relu(getattr(self, name)(getattr(self, f'conv{index}')(x)))
         xs = [self.layer1(x)]  # (N, 256, H/4, W/4)
@@ -272,6 +300,20 @@ def _resize(mode: str, align_corners: bool | None) -> Callable[..., Tensor]:
     if mode == 'nearest' and align_corners is not None:
         raise ValueError("align_corners needs upsample='bilinear'")
     return partial(F.interpolate, mode=mode, align_corners=align_corners)
+
+
+def _is_channels_last(memory_format: str | None) -> bool:
+    if memory_format not in (None, 'channels_last'):
+        raise ValueError(f"memory_format={memory_format!r} must be 'channels_last' or None")
+    return memory_format is not None
+
+
+def _check_compile(with_cp: bool) -> None:
+    if with_cp:
+        raise ValueError(
+            'Give either with_cp or compile: a compiled graph cannot hold the running statistics '
+            'still while it recomputes'
+        )
 
 
 def _check_statistics(norms: Sequence[_BatchNorm]) -> None:

@@ -1,0 +1,109 @@
+"""Configs with their checkpoints as files that run without OpenMMLab."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from rich.console import Console
+from rich.table import Table
+
+import mmhrnet
+from mmhrnet.analysis.complexity import input_size
+from mmhrnet.apis.config import ConfigError, load_config
+from mmhrnet.apis.models import build_tensor_model
+from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
+
+CONSOLE = Console()
+
+
+def export_config(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    format: str = 'pt2',
+    out: str | Path | None = None,
+    shape: Sequence[int] | None = None,
+    batch: int = 2,
+    static: bool = False,
+    device: str = 'cpu',
+    cfg_options: dict[str, Any] | None = None,
+) -> Path:
+    """Writes the deploy form of a config's model into one file and prints how it was checked.
+
+    Args:
+        config: Config file of any host.
+        checkpoint: Its weights; None exports random ones, to look at speed and shapes.
+        format: 'pt2' (torch.export), 'aoti' (compiled by AOTInductor) or 'onnx'.
+        out: File to write; None is ``work_dirs/export/<config>.<suffix>``.
+        shape: Height and width, or one side; None is that of the config.
+        batch: Images of the example; fixes the batch size with ``static``.
+        static: Fix batch size, height and width instead of leaving them free.
+        device: Device to export for.
+        cfg_options: Settings over the config.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: Arguments that cannot work.
+        ExportError: The model, format or machine does not allow it.
+    """
+    out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
+    check_format(format, out)
+    cfg = load_config(config)
+    cfg.merge_from_dict(cfg_options or {})
+    if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
+    height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
+    model = build_tensor_model(cfg).eval()
+    if checkpoint is None:
+        CONSOLE.print('No checkpoint given: the file gets random weights.')
+    else:
+        _load_weights(model.model, checkpoint)
+    images = torch.zeros(batch, 3, height, width, device=device)
+    with torch.no_grad():
+        outputs = model.to(device)(images)
+    metadata = describe(cfg, Path(config).stem, len(outputs), static and tuple(images.shape))
+    checks = export(model, images, out, format=format, dynamic=not static, metadata=metadata)
+    table = Table('input', 'largest difference / largest output', title=f'{out} against eager')
+    for check in checks:
+        table.add_row('x'.join(map(str, check.shape)), f'{check.error:.1e}')
+    CONSOLE.print(table)
+    return out
+
+
+def describe(cfg: Config, name: str, outputs: int, fixed: Any) -> dict[str, Any]:
+    """What a user of the file needs to know: normalization, names, sizes, versions."""
+    preprocessor = {
+        **(cfg.get('data_preprocessor') or {}),
+        **cfg.model.get('data_preprocessor', {}),
+    }
+    to_rgb = preprocessor.get('bgr_to_rgb') or preprocessor.get('to_rgb') or False
+    return dict(
+        config=name,
+        input=INPUT,
+        channels='RGB' if to_rgb else 'BGR',
+        mean=list(preprocessor.get('mean') or [0, 0, 0]),
+        std=list(preprocessor.get('std') or [1, 1, 1]),
+        outputs=['output'] if outputs == 1 else [f'output_{i}' for i in range(outputs)],
+        shape=list(fixed) if fixed else 'free',
+        mmhrnet=mmhrnet.__version__,
+        torch=torch.__version__,
+    )
+
+
+def _suffix(format: str) -> str:
+    return FORMATS[format].suffix if format in FORMATS else ''
+
+
+def _load_weights(model: torch.nn.Module, checkpoint: str | Path) -> None:
+    try:
+        load_checkpoint(model, str(checkpoint), map_location='cpu')
+    except (OSError, CheckpointError) as error:
+        raise ConfigError(f'The checkpoint {checkpoint} cannot be loaded: {error}') from error

@@ -1,0 +1,267 @@
+"""A model as one file that runs elsewhere, checked against the model before it appears."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from mmhrnet.deploy.necks import DeployHRNetV2p
+from mmhrnet.deploy.optimize import optimize
+from mmhrnet.deploy.rewrites import PORTABLE
+from mmhrnet.models.hrnet import MIN_SIZE
+
+INPUT = 'images'
+METADATA = 'mmhrnet.json'
+TOLERANCE = 1e-4  # of the largest number of an output
+LARGEST = 1 << 14  # batch size, and side in pixels
+
+
+class ExportError(ValueError):
+    """A model, option or machine for which no file can be written, with what to do about it."""
+
+
+class Check(NamedTuple):
+    """The largest difference to the model at one input shape, relative to the largest output."""
+
+    shape: tuple[int, ...]
+    error: float
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A loaded file: ``shipped(images)`` returns a tuple of tensors.
+
+    Attributes:
+        run: What runs a contiguous ``(N, 3, H, W)`` tensor.
+        metadata: What was written into the file: the input's normalization, names, versions.
+    """
+
+    run: Callable[[Tensor], Sequence[Tensor]]
+    metadata: Mapping[str, Any]
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        # A compiled package takes strides for granted and would silently misread others.
+        return tuple(self.run(images.contiguous()))
+
+
+class Format(NamedTuple):
+    suffix: str
+    write: Callable[[ExportedProgram, Path, Mapping[str, Any]], None]
+
+
+def export(
+    model: nn.Module,
+    images: Tensor,
+    path: str | Path,
+    *,
+    format: str = 'pt2',
+    dynamic: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> list[Check]:
+    """Writes the deploy form of a model into one file and checks it against the plain model.
+
+    Args:
+        model: Takes ``(N, C, H, W)`` and returns a tuple of tensors; with parts of mmhrnet.
+        images: Input to trace with, of two images or more where the batch is to be free.
+        path: File to write; it appears when it has passed the check.
+        format: A key of :data:`FORMATS`.
+        dynamic: Free batch size, height and width; else those of ``images``.
+        metadata: Anything that JSON holds, written into the file.
+
+    Returns:
+        Differences at three shapes, or at the one shape that is not dynamic.
+
+    Raises:
+        ExportError: Nothing could be written, or the file does not do what the model does.
+    """
+    path = Path(path)
+    check_format(format, path)
+    model = model.eval()
+    with torch.no_grad():
+        fast = optimize(model, PORTABLE)
+        smallest = smallest_side(fast)
+        program = trace(fast, images, smallest if dynamic else None)
+        shapes = check_shapes(images.shape, smallest) if dynamic else [tuple(images.shape)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f'{path.stem}.part{path.suffix}')
+        try:
+            FORMATS[format].write(program, beside, dict(metadata or {}))
+            checks = [compare(load(beside), model, images.new_empty(shape)) for shape in shapes]
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    return checks
+
+
+def check_format(format: str, path: Path) -> None:
+    """Looks for what can be known before a model is built.
+
+    Raises:
+        ExportError: An unknown format, a file name of another, or nothing to write it with.
+    """
+    if format not in FORMATS:
+        raise ExportError(f'format={format!r} is unknown: use one of {", ".join(FORMATS)}')
+    suffix = FORMATS[format].suffix
+    if path.suffix != suffix:
+        raise ExportError(f'{path} must end in {suffix} for the format {format}')
+    if not hasattr(torch._inductor, 'aoti_compile_and_package'):
+        raise ExportError(f'Export needs torch 2.6 or newer, this is {torch.__version__}')
+    if format == 'aoti' and not any(map(shutil.which, ('g++', 'clang++', 'c++', 'cl'))):
+        raise ExportError(
+            'The format aoti compiles, and there is no C++ compiler: install g++, or use pt2 or '
+            'onnx, which need none'
+        )
+
+
+def smallest_side(model: nn.Module) -> int:
+    """The smallest side of an image, in pixels, that a file of free sizes takes.
+
+    torch.export treats maps of one row or column as another program.
+    """
+    levels = [m.num_outs for m in model.modules() if isinstance(m, DeployHRNetV2p)]
+    return max([MIN_SIZE + 1, *(4 << count for count in levels)])
+
+
+def trace(model: nn.Module, images: Tensor, smallest: int | None) -> ExportedProgram:
+    """The graph of a model, of free batch size and sides from ``smallest`` up, or fixed ones.
+
+    Raises:
+        ExportError: An example that is too small, or a graph that depends on the input.
+    """
+    shapes = None if smallest is None else (_free_dimensions(images, smallest),)
+    try:
+        return torch.export.export(model, (images,), dynamic_shapes=shapes)
+    except torch._dynamo.exc.UserError as error:
+        raise ExportError(
+            f'This model cannot be exported{"" if smallest is None else " with free sizes"}: '
+            f'{str(error).splitlines()[0]} Try a fixed size (--static)'
+        ) from error
+
+
+def _free_dimensions(images: Tensor, smallest: int) -> dict[int, Any]:
+    n, _, *sides = images.shape
+    if n < 2 or min(sides) < smallest:
+        raise ExportError(
+            f'A free size needs an example of 2 images or more with sides of {smallest} or more, '
+            f'this one is {tuple(images.shape)}'
+        )
+    side = dict(min=smallest, max=LARGEST)
+    return {0: Dim('n', max=LARGEST), 2: Dim('h', **side), 3: Dim('w', **side)}
+
+
+def check_shapes(shape: Sequence[int], smallest: int) -> list[tuple[int, ...]]:
+    """The shape itself, a smaller one, and a larger one of sides that 32 does not divide."""
+    n, c, h, w = shape
+    return [
+        (n, c, h, w),
+        (1, c, max(h // 64 * 32, smallest), max(w // 64 * 32, smallest)),
+        (n + 1, c, h + 33, w + 65),
+    ]
+
+
+def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
+    """Runs both on random numbers.
+
+    Raises:
+        ExportError: Another number of outputs, other shapes, or a difference over the tolerance.
+    """
+    images = torch.randn_like(images)
+    found, expected = shipped(images), model(images)
+    shapes = [tuple(y.shape) for y in found], [tuple(y.shape) for y in expected]
+    if shapes[0] != shapes[1]:
+        raise ExportError(f'The file returns {shapes[0]} instead of {shapes[1]}; nothing is kept')
+    error = max(
+        float((a.to(b) - b).abs().max() / b.abs().max().clamp_min(1e-30))
+        for a, b in zip(found, expected)
+    )
+    if not error <= TOLERANCE:
+        raise ExportError(
+            f'The file differs from the model by {error:.1e} at {tuple(images.shape)}, more than '
+            f'{TOLERANCE:.0e}; nothing is kept'
+        )
+    return Check(tuple(images.shape), error)
+
+
+def load(path: str | Path) -> Shipped:
+    """Loads a file that :func:`export` wrote, whichever its format.
+
+    A compiled package (``aoti``) is native code: load only what you trust.
+
+    Raises:
+        ExportError: No such file, or no file of these formats.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ExportError(f'There is no file {path}')
+    if path.suffix == FORMATS['onnx'].suffix:
+        return _load_onnx(path)
+    if not zipfile.is_zipfile(path):
+        raise ExportError(f'{path} is neither .onnx nor a .pt2 archive')
+    with zipfile.ZipFile(path) as archive:
+        compiled = any('/aotinductor/' in name for name in archive.namelist())
+    return _load_aoti(path) if compiled else _load_pt2(path)
+
+
+def _write_pt2(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+
+
+def _load_pt2(path: Path) -> Shipped:
+    files = {METADATA: ''}
+    module = torch.export.load(path, extra_files=files).module()
+    return Shipped(torch.no_grad()(module), json.loads(files[METADATA]))
+
+
+def _write_aoti(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
+    options = {
+        # Constants known to the compiler: it packs the weights of convolutions for this CPU.
+        'freezing': program.example_inputs[0][0].device.type == 'cpu',
+        'aot_inductor.metadata': {METADATA: json.dumps(metadata)},
+    }
+    torch._inductor.aoti_compile_and_package(
+        program, package_path=str(path), inductor_configs=options
+    )
+
+
+def _load_aoti(path: Path) -> Shipped:
+    package = torch._inductor.aoti_load_package(str(path))
+    return Shipped(package, json.loads(package.get_metadata()[METADATA]))
+
+
+def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
+    outputs = metadata.get('outputs')
+    onnx = torch.onnx.export(
+        program, (), dynamo=True, input_names=[INPUT], output_names=outputs, verbose=False
+    )
+    if onnx is None:
+        raise ExportError('torch wrote no ONNX graph')
+    onnx.model.metadata_props[METADATA] = json.dumps(metadata)
+    onnx.save(str(path), external_data=False)
+
+
+def _load_onnx(path: Path) -> Shipped:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+    metadata = session.get_modelmeta().custom_metadata_map
+
+    def run(images: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(y) for y in session.run(None, {INPUT: images.cpu().numpy()})]
+
+    return Shipped(run, json.loads(metadata[METADATA]))
+
+
+FORMATS = {
+    'pt2': Format('.pt2', _write_pt2),
+    'aoti': Format('.pt2', _write_aoti),
+    'onnx': Format('.onnx', _write_onnx),
+}

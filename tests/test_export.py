@@ -1,0 +1,202 @@
+"""Exported files do what the model does, and none appears that does not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmhrnet import HRNet, HRNetV2p
+from mmhrnet.apis import ConfigError
+from mmhrnet.apis.export import export_config
+from mmhrnet.deploy import ExportError, export, load, optimize
+
+CHANNELS = (16, 32, 64, 128)
+POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'
+SIMCC = 'mmpose/simcc_hrnet-w32_8xb64-210e_coco-256x192.py'
+SEGMENTATION = 'mmseg/fcn_hr18sv1_4xb3-120k_cityscapes-512x1024.py'
+CLASSIFICATION = 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+DETECTION = 'mmdet/faster_rcnn_hrnetv2p_w18.py'
+CASES = [
+    (POSE, 'onnx'),
+    (SEGMENTATION, 'onnx'),
+    (CLASSIFICATION, 'pt2'),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (
+            (POSE, 'pt2'),
+            (SEGMENTATION, 'pt2'),
+            (CLASSIFICATION, 'onnx'),
+            (DETECTION, 'pt2'),
+            (DETECTION, 'onnx'),
+            (SIMCC, 'pt2'),
+            (SIMCC, 'onnx'),
+        )
+    ),
+]
+LOAD = 'import sys, torch; x, y = torch.load(sys.argv[2]);'
+STAND_ALONE = {  # what who has the file alone writes
+    'pt2': f'{LOAD} (z,) = torch.export.load(sys.argv[1]).module()(x)',
+    'aoti': f'{LOAD} (z,) = torch._inductor.aoti_load_package(sys.argv[1])(x)',
+    'onnx': f'import onnxruntime; {LOAD} '
+    "(z,) = onnxruntime.InferenceSession(sys.argv[1]).run(None, {'images': x.numpy()})",
+}
+needs_compiler = pytest.mark.skipif(shutil.which('g++') is None, reason='there is no g++')
+
+
+@pytest.fixture(scope='module')
+def net(randomized: object) -> nn.Module:
+    torch.manual_seed(0)
+    return randomized(HRNet('w18_small_v1', multiscale_output=False)).eval()
+
+
+@pytest.fixture(scope='module')
+def images() -> torch.Tensor:
+    return torch.rand(2, 3, 64, 96)
+
+
+@pytest.mark.parametrize(('config', 'format'), CASES)
+def test_configs_of_every_task(
+    root: Path, tmp_path: Path, config: str, format: str, capsys: pytest.CaptureFixture
+) -> None:
+    static = config == SIMCC  # its classifier fixes the size
+    shape = (256, 192) if static else (128, 160)
+    out = tmp_path / f'model.{format}'
+    made = export_config(
+        root / 'configs' / config, format=format, out=out, shape=shape, static=static
+    )
+    assert made == out
+    assert list(tmp_path.iterdir()) == [out]
+    assert capsys.readouterr().out.count('e-0') == (1 if static else 3)
+    metadata = load(out).metadata
+    assert metadata['config'] == Path(config).stem
+    assert metadata['channels'] == 'RGB'
+    assert metadata['mean'][0] == 123.675
+    assert metadata['shape'] == ([2, 3, 256, 192] if static else 'free')
+
+
+@pytest.mark.parametrize('format', ['pt2', 'onnx', pytest.param('aoti', marks=needs_compiler)])
+def test_files_take_any_memory_format_and_stand_alone(
+    net: nn.Module, images: torch.Tensor, tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / ('a.onnx' if format == 'onnx' else 'a.pt2')
+    (check,) = export(net, images, path, format=format, dynamic=False, metadata={'a': 'ü'})
+    assert check.error < 1e-5
+    shipped = load(path)
+    assert shipped.metadata == {'a': 'ü'}
+    with torch.no_grad():
+        (expected,) = net(images)
+    for x in (images, images.to(memory_format=torch.channels_last)):
+        torch.testing.assert_close(shipped(x)[0], expected, rtol=1e-4, atol=1e-5)
+    torch.save((images, expected), tmp_path / 'io.pth')
+    code = STAND_ALONE[format] + (
+        '\ntorch.testing.assert_close(torch.as_tensor(z), y, rtol=1e-4, atol=1e-5)'
+        "\nprint('mmhrnet' in sys.modules)"
+    )
+    command = [sys.executable, '-c', code, str(path), str(tmp_path / 'io.pth')]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == 'False'
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize('config', [POSE, SEGMENTATION, CLASSIFICATION, DETECTION])
+def test_compiled_packages_of_every_task_have_free_sizes(
+    root: Path, tmp_path: Path, config: str
+) -> None:
+    out = tmp_path / 'model.pt2'
+    export_config(root / 'configs' / config, format='aoti', out=out, shape=(128, 160))
+    shapes = {load(out)(torch.rand(n, 3, 160, 128))[0].shape[0] for n in (1, 4)}
+    assert shapes == {1, 4}
+
+
+@pytest.mark.parametrize('format', ['pt2', 'onnx'])
+def test_a_pyramid_of_free_size(tmp_path: Path, format: str) -> None:
+    net = nn.Sequential(HRNet('w18_small_v1'), HRNetV2p(CHANNELS, 16))
+    checks = export(net, torch.rand(2, 3, 128, 160), tmp_path / f'a.{format}', format=format)
+    assert [check.shape for check in checks] == [
+        (2, 3, 128, 160),
+        (1, 3, 128, 128),
+        (3, 3, 161, 225),
+    ]
+    assert all(check.error < 1e-5 for check in checks)
+
+
+class OtherWhenTraced(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(y * (2 if torch.compiler.is_compiling() else 1) for y in self.net(x))
+
+
+def test_a_file_that_differs_does_not_appear(
+    net: nn.Module, images: torch.Tensor, tmp_path: Path
+) -> None:
+    old = tmp_path / 'a.pt2'
+    old.write_bytes(b'before')
+    with pytest.raises(ExportError, match=r'differs from the model by .* nothing is kept'):
+        export(OtherWhenTraced(net), images, old, dynamic=False)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [('a.pt2', b'before')]
+
+
+def test_max_pooling_of_free_size_cannot_be_exported(tmp_path: Path) -> None:
+    neck = HRNetV2p(CHANNELS, 16, pooling_type='MAX')
+    net = nn.Sequential(HRNet('w18_small_v1'), neck)
+    with pytest.raises(ExportError, match=r'cannot be exported with free sizes: .*--static'):
+        export(net, torch.rand(2, 3, 128, 192), tmp_path / 'a.pt2')
+    assert export(net, torch.rand(2, 3, 128, 192), tmp_path / 'a.pt2', dynamic=False)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(format='tensorrt'), 'unknown: use one of pt2, aoti, onnx'),
+        (dict(out='a.onnx'), 'must end in .pt2'),
+        (dict(checkpoint='nowhere.pth'), 'The checkpoint nowhere.pth cannot be loaded'),
+        (dict(device='cuda'), 'needs a GPU'),
+        (dict(shape=[32]), 'needs an example of 2 images or more with sides of 33 or more'),
+        (dict(batch=1), 'needs an example of 2 images'),
+        (dict(config='nowhere.py'), 'There is no config nowhere.py'),
+    ],
+)
+def test_mistakes(root: Path, tmp_path: Path, arguments: dict, message: str) -> None:
+    if arguments.get('device') == 'cuda' and torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    given = dict(config=root / 'configs' / POSE, out=tmp_path / 'a.pt2') | arguments
+    with pytest.raises((ConfigError, ExportError), match=message):
+        export_config(given.pop('config'), **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_aoti_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(ExportError, match='install g\\+\\+, or use pt2 or onnx'):
+        export(nn.Identity(), torch.rand(1), tmp_path / 'a.pt2', format='aoti')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.pt2', None, 'There is no file'),
+        ('a.pt2', b'text', 'neither .onnx nor a .pt2 archive'),
+    ],
+)
+def test_files_that_are_none(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ExportError, match=message):
+        load(tmp_path / name)
+
+
+def test_an_optimized_model_is_refused(net: nn.Module, images: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match='optimized already'):
+        export(optimize(net), images, 'a.pt2')

@@ -1,0 +1,46 @@
+"""Exports a config with its checkpoint: pose, segmentation and classification whole, of
+detectors backbone and neck. The file is checked against eager PyTorch before it appears.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmhrnet.apis import ConfigError
+from mmhrnet.apis.export import export_config
+from mmhrnet.deploy import FORMATS, ExportError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; without it, random weights')
+    parser.add_argument(
+        '--format',
+        choices=list(FORMATS),
+        default='pt2',
+        help='torch.export, compiled by AOTInductor, or ONNX',
+    )
+    parser.add_argument('--out', help='file to write')
+    parser.add_argument('--shape', type=int, nargs='+', metavar=('H', 'W'), help='example size')
+    parser.add_argument('--batch', type=int, default=2, help='images of the example')
+    parser.add_argument('--static', action='store_true', help='fix batch size and image size')
+    parser.add_argument('--device', default='cpu', help='device to export for')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = vars(parse_args())
+    try:
+        export_config(args.pop('config'), args.pop('checkpoint'), **args)
+    except (ConfigError, ExportError) as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()
