@@ -9,23 +9,9 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
-from mmhrnet.models import ARCHS, Stage
+from mmhrnet.models.archs import as_extra
 
-
-def as_extra(stages: tuple[Stage, ...]) -> dict:
-    return {
-        f'stage{i}': dict(
-            num_modules=s.modules,
-            num_branches=i,
-            block=s.block,
-            num_blocks=s.blocks,
-            num_channels=s.channels,
-        )
-        for i, s in enumerate(stages, start=1)
-    }
-
-
-EXTRA = as_extra(ARCHS['w18_small_v2'])
+EXTRA = as_extra('w18_small_v2')
 HOSTS = {
     'mmdet': 'mmdet.models.backbones.HRNet',
     'mmseg': 'mmseg.models.backbones.HRNet',
@@ -66,7 +52,7 @@ def test_python_takes_no_notice_of_hosts() -> None:
 
 @pytest.mark.parametrize('arch', ['w18', 'w32', 'w48'])
 def test_keys_and_shapes(arch: str) -> None:
-    extra = as_extra(ARCHS[arch])
+    extra = as_extra(arch)
     with torch.device('meta'):
         v2, v1 = HRNet(arch), HRNet(arch, multiscale_output=False)
         hosts = {host: host_class(path)(extra=extra) for host, path in HOSTS.items()}

@@ -10,11 +10,10 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import set_random_seed
-from test_hosts import as_extra
 
 from mmhrnet import apis, checkpoints
 from mmhrnet.apis.run import build_runner
-from mmhrnet.models import ARCHS
+from mmhrnet.models.archs import as_extra
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 ITERATIONS = 20
@@ -91,7 +90,7 @@ def test_losses_equal_those_of_the_host(name: str, tmp_path: Path) -> None:
     if form == 'mmdet':
         ours.model.neck.norm_cfg = theirs.model.neck.norm_cfg = None  # HRFPN ignores it
     backbone = theirs.model.backbone
-    extra = as_extra(ARCHS[backbone.arch])
+    extra = as_extra(backbone.arch)
     theirs.model.backbone = dict(type='HRNet', extra=extra, norm_eval=False)
     to_host(theirs.model)
 

@@ -13,11 +13,12 @@ import pytest
 import timm
 import torch
 from mmengine.registry import MODELS, init_default_scope
-from test_hosts import HOSTS, as_extra, host_class
+from test_hosts import HOSTS, host_class
 from torch import Tensor, nn
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, checkpoints
 from mmhrnet.models import ARCHS
+from mmhrnet.models.archs import as_extra
 
 GOLDEN = Path(__file__).parent / 'golden'
 FORWARD, GRADIENT, BUFFER = 1e-10, 1e-8, 1e-10
@@ -34,7 +35,7 @@ TIMM['w48'] = 'hrnet_w48'
 def pair(host: str, arch: str, randomized: object, **kwargs: object) -> tuple[nn.Module, HRNet]:
     """The host's network and ours, built from one config by type alone, with equal weights."""
     init_default_scope(host)
-    extra = as_extra(ARCHS[arch])
+    extra = as_extra(arch)
     theirs = randomized(host_class(HOSTS[host])(extra=extra, **kwargs))
     ours = MODELS.build(dict(type='mmhrnet.HRNet', extra=extra, **kwargs))
     ours.load_state_dict(theirs.state_dict(), strict=True)

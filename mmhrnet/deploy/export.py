@@ -115,11 +115,16 @@ def check_format(format: str, path: Path) -> None:
         raise ExportError(f'{path} must end in {suffix} for the format {format}')
     if not hasattr(torch._inductor, 'aoti_compile_and_package'):
         raise ExportError(f'Export needs torch 2.6 or newer, this is {torch.__version__}')
-    if format == 'aoti' and not any(map(shutil.which, ('g++', 'clang++', 'c++', 'cl'))):
+    if format == 'aoti' and not has_compiler():
         raise ExportError(
             'The format aoti compiles, and there is no C++ compiler: install g++, or use pt2 or '
             'onnx, which need none'
         )
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler, which torch.compile and AOTInductor use on a CPU."""
+    return any(map(shutil.which, ('g++', 'clang++', 'c++', 'cl')))
 
 
 def smallest_side(model: nn.Module) -> int:
@@ -222,9 +227,10 @@ def _load_pt2(path: Path) -> Shipped:
 
 
 def _write_aoti(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
+    device = program.example_inputs[0][0].device
     options = {
-        # Constants known to the compiler: it packs the weights of convolutions for this CPU.
-        'freezing': program.example_inputs[0][0].device.type == 'cpu',
+        # With constant weights, convolutions have theirs packed, which for free sizes is a loss.
+        'freezing': not program.range_constraints and device.type == 'cpu',
         'aot_inductor.metadata': {METADATA: json.dumps(metadata)},
     }
     torch._inductor.aoti_compile_and_package(

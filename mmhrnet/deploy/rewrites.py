@@ -15,7 +15,8 @@ class Rewrites:
         channels_last: Weights and activations in NHWC order, which kernels prefer.
         fold_norms: BatchNorm's scale and shift become the weight and bias of its convolution.
         fused_kernels: On a CPU in float32, oneDNN adds, applies ReLU and writes in one pass, with
-            weights packed once. Elsewhere, and under torch.compile, plain operations run.
+            weights packed for the size of the input. Elsewhere, and under torch.compile, plain
+            operations run.
         merge_convs: One convolution for all fusion paths that start at the same map: 10 instead
             of 16 for four streams. Needs ``fold_norms``.
         nested_upsampling: Nearest upsampling octave by octave, adding on the way, so that most

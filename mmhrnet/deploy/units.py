@@ -29,6 +29,7 @@ class ConvUnit(nn.Module):
         self.conv, self.norm, self.relu = conv, norm, relu
         self.fused = rewrites.fused_kernels and norm is None and type(conv) is nn.Conv2d
         self._packed: Tensor | None = None
+        self._packed_for: torch.Size | None = None
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         if self.fused and _onednn_takes(x):
@@ -41,29 +42,41 @@ class ConvUnit(nn.Module):
     def _onednn(self, x: Tensor, add: Tensor | None) -> Tensor:
         conv: Any = self.conv
         geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        if self._packed is None:
-            weight = conv.weight.detach().contiguous(memory_format=torch.channels_last)
-            pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-            self._packed = pack(weight.to_mkldnn(), *geometry, None)
+        if self._packed_for != x.shape:
+            self._pack(x.shape, geometry)
         ops, weight, bias = torch.ops.mkldnn, self._packed, conv.bias
         if add is None:
             act = 'relu' if self.relu else 'none'
-            return ops._convolution_pointwise(x, weight, bias, *geometry, act, [], '')
+            return ops._convolution_pointwise.default(x, weight, bias, *geometry, act, [], '')
         then = 'relu' if self.relu else None
         return ops._convolution_pointwise_.binary(
             add, x, weight, bias, *geometry, 'add', 1.0, then, [], ''
         )
 
+    def _pack(self, shape: torch.Size, geometry: tuple[Any, ...]) -> None:
+        """Packs the weight for inputs of a shape; packed for another, it may run 50 times slower.
+
+        A plain call packs for itself each time, so that changing sizes cost no more than that.
+        """
+        weight = self.conv.get_parameter('weight').detach()
+        weight = weight.contiguous(memory_format=torch.channels_last).to_mkldnn()
+        pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        self._packed, self._packed_for = pack(weight, *geometry, list(shape)), shape
+
+    def _unpack(self) -> None:
+        self._packed = self._packed_for = None
+
     def _apply(self, fn: Any, recurse: bool = True) -> ConvUnit:
-        self._packed = None  # of the weights before they were moved or converted
+        self._unpack()  # the weights are about to be moved or converted
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        self._packed = None
+        self._unpack()
         super()._load_from_state_dict(*args)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {'_packed': None}  # packed weights neither copy nor pickle
+        # Packed weights neither copy nor pickle.
+        return self.__dict__ | {'_packed': None, '_packed_for': None}
 
 
 def _onednn_takes(x: Tensor) -> bool:

@@ -67,6 +67,20 @@ def resolve_stages(arch: str | Mapping[str, Any]) -> tuple[Stage, ...]:
     return ARCHS[arch]
 
 
+def as_extra(arch: str) -> dict[str, dict[str, Any]]:
+    """The ``extra`` of the host libraries for a named architecture."""
+    return {
+        f'stage{index}': dict(
+            num_modules=stage.modules,
+            num_branches=index,
+            block=stage.block,
+            num_blocks=stage.blocks,
+            num_channels=stage.channels,
+        )
+        for index, stage in enumerate(resolve_stages(arch), start=1)
+    }
+
+
 def _parse_stage(extra: Mapping[str, Any], index: int) -> Stage:
     name = f'stage{index}'
     if name not in extra:

@@ -1,0 +1,111 @@
+"""The benchmark compares like with like and writes what it measured. No speed is tested here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmhrnet.analysis.benchmark import INFERENCE, TRAINING, benchmark
+from mmhrnet.analysis.benchmark.measure import Timing, interleaved, peak_memory
+from mmhrnet.analysis.benchmark.report import Row, write_report
+
+SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], device='cpu', rounds=1)
+THEIRS = {'pose': 'mmpose', 'cls': 'mmpretrain', 'seg': 'mmseg', 'seg-neck': 'mmseg'}
+THEIRS |= {'det': 'mmdet', 'det-neck': 'mmdet'}
+
+
+@pytest.mark.parametrize('case', THEIRS)
+def test_networks_are_the_same(case: str, tmp_path: Path) -> None:
+    rows = benchmark(case, forms=['eager', 'deploy'], out=tmp_path, **SMALL)
+    names = [row.name for row in rows]
+    theirs = [f'{THEIRS[case]} eager', *(['timm eager'] if case == 'cls' else [])]
+    assert names == [*theirs, 'mmhrnet eager', 'mmhrnet deploy']
+    assert all(row.difference < 1e-5 for row in rows)
+    assert all(row.timing.median > 0 and row.memory is not None for row in rows)
+    assert rows[0].ratio == 1
+
+
+def test_training_steps_see_the_same_weights(tmp_path: Path) -> None:
+    small = SMALL | dict(arch='w18_small_v1')
+    rows = benchmark('pose', train=True, forms=['eager', 'channels_last'], out=tmp_path, **small)
+    assert len(rows) == 4
+    assert all(row.difference < 1e-3 for row in rows)
+
+
+def test_whole_detectors_lose_the_same(tmp_path: Path) -> None:
+    small = SMALL | dict(arch='w18')
+    rows = benchmark('faster-rcnn', forms=['eager'], out=tmp_path, **small)
+    assert [row.name for row in rows] == ['mmdet eager', 'mmhrnet eager']
+    assert rows[1].difference < 1e-4
+
+
+def test_files_hold_every_row(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = benchmark('pose', batches=[1, 2], forms=['eager'], out=tmp_path, **SMALL)
+    stem = 'pose_w18_small_v2_inference_cpu_fp32'
+    content = json.loads((tmp_path / f'{stem}.json').read_text())
+    assert [row['name'] for row in content['rows']] == [row.name for row in rows]
+    assert {row['batch'] for row in content['rows']} == {1, 2}
+    assert content['machine']['macs_per_second'] > 1e9
+    text = (tmp_path / f'{stem}.md').read_text()
+    assert text.count('| mmpose eager |') == 2
+    assert (tmp_path / f'{stem}.png').read_bytes().startswith(b'\x89PNG')
+    assert f'{stem}.md' in capsys.readouterr().out
+
+
+def test_picture_of_one_workload(tmp_path: Path) -> None:
+    rows = [
+        Row(name, '', Timing(t, t, t), 2 / t, None, None, 0.0, (64, 64), 1, 10**9)
+        for name, t in (('mmpose eager', 2.0), ('mmhrnet deploy', 1.0))
+    ]
+    machine = dict(
+        device='d', threads=1, capability='c', torch='t', python='p', dtype='float32'
+    ) | dict(macs_per_second=2e9, bytes_per_second=1e9)
+    files = write_report(rows, machine, 'title', tmp_path, 'name')
+    assert [file.name for file in files] == ['name.md', 'name.json', 'name.png']
+    assert (
+        '| mmhrnet deploy | 1000.0 (1000.0 to 1000.0) | 1.0 | 2.00 | 50% |' in files[0].read_text()
+    )
+
+
+def test_everybody_is_timed_in_turn() -> None:
+    calls: list[str] = []
+    runs = {name: lambda name=name: calls.append(name) for name in 'ab'}
+    timings = interleaved(runs, 3, 'cpu')
+    kept = [name for i, name in enumerate(calls) if i == 0 or name != calls[i - 1]]
+    assert kept == ['a', 'b'] * 4  # the warm-up and three rounds
+    assert all(t.low <= t.median <= t.high for t in timings.values())
+
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='Linux counts the peak')
+def test_peak_memory_is_what_a_call_takes() -> None:
+    def take() -> None:
+        torch.ones(64 << 20, dtype=torch.uint8)
+
+    assert 60 << 20 < peak_memory(take, 'cpu') < 80 << 20
+    assert peak_memory(lambda: None, 'cpu') < 8 << 20
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='no form deploy: use eager'):
+        benchmark('pose', train=True, forms=['deploy'], out=tmp_path)
+    assert set(INFERENCE) > {'eager', 'deploy', 'packaged', 'onnxruntime', 'openvino'}
+    assert set(TRAINING) == {'eager', 'channels_last', 'compile', 'modules'}
+    assert not list(tmp_path.iterdir())
+
+
+def test_tool(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, root / 'tools/benchmark.py', 'pose', '--arch', 'w18_small_v1']
+    command += ['--shape', '64x96', '--forms', 'eager', '--rounds', '1', '--device', 'cpu']
+    done = subprocess.run([*command, '--out', tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.iterdir())) == 3
+    done = subprocess.run(
+        [*command, '--train', '--forms', 'deploy'], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert 'benchmark.py: There is no form deploy' in done.stderr
