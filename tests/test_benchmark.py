@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from mmhrnet.analysis.benchmark import INFERENCE, TRAINING, benchmark
 from mmhrnet.analysis.benchmark.measure import Timing, interleaved, peak_memory
 from mmhrnet.analysis.benchmark.report import Row, write_report
+from mmhrnet.deploy import Rewrites
 
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], device='cpu', rounds=1)
 THEIRS = {'pose': 'mmpose', 'cls': 'mmpretrain', 'seg': 'mmseg', 'seg-neck': 'mmseg'}
@@ -28,6 +30,14 @@ def test_networks_are_the_same(case: str, tmp_path: Path) -> None:
     assert all(row.difference < 1e-5 for row in rows)
     assert all(row.timing.median > 0 and row.memory is not None for row in rows)
     assert rows[0].ratio == 1
+
+
+def test_every_rewrite_is_turned_once(tmp_path: Path) -> None:
+    rows = benchmark('det', rewrites=True, out=tmp_path, **SMALL)
+    names = {row.name for row in rows if row.name.startswith('mmhrnet with')}
+    assert len(names) == len(fields(Rewrites))
+    assert {'mmhrnet without fold_norms', 'mmhrnet with merge_convs'} < names
+    assert all(row.difference < 1e-5 for row in rows)
 
 
 def test_training_steps_see_the_same_weights(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ def parse_args() -> argparse.Namespace:
         help='ways to run; default: all that run here',
     )
     parser.add_argument('--train', action='store_true', help='training steps, not inference')
+    parser.add_argument(
+        '--rewrites', action='store_true', help='the deploy form, one rewrite at a time'
+    )
     parser.add_argument('--precision', choices=['fp32', 'fp16', 'bf16'], default='fp32')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU, if any')
     parser.add_argument('--rounds', type=int, help='samples of each')

@@ -13,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.models.blocks import ResidualBlock
 
+ONEDNN = torch.backends.mkldnn.is_available()
+
 
 class ConvUnit(nn.Module):
     """``relu(norm(conv(x)) + add)``, each part but the convolution optional.
@@ -82,12 +84,12 @@ class ConvUnit(nn.Module):
 def _onednn_takes(x: Tensor) -> bool:
     return bool(
         not torch.compiler.is_compiling()
-        and x.device.type == 'cpu'
+        and x.is_cpu
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled('cpu')
-        and torch.backends.mkldnn.enabled
-        and torch.backends.mkldnn.is_available()
+        and torch._C._get_mkldnn_enabled()
+        and ONEDNN
     )
 
 

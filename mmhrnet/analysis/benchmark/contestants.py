@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmhrnet.analysis.benchmark.cases import Case, Networks
-from mmhrnet.deploy import PORTABLE, export, load, optimize
+from mmhrnet.deploy import PORTABLE, Rewrites, export, load, optimize
 from mmhrnet.deploy.export import has_compiler
 from mmhrnet.models import HRNet
 
@@ -98,8 +98,9 @@ def _modules_compiled(net: nn.Module, _: Any) -> Run:
     return _channels_last(net, _)
 
 
-def _deploy(net: nn.Module, _: Any) -> Run:
-    return _channels_last(optimize(net, inplace=True), _)
+def _deploy(net: nn.Module, _: Any, **switches: Any) -> Run:
+    fast = optimize(net, inplace=True, **switches)
+    return fast if switches.get('channels_last') is False else _channels_last(fast, _)
 
 
 def _deploy_compiled(net: nn.Module, _: Any, **options: Any) -> Run:
@@ -151,6 +152,11 @@ def training(form: Form, precision: torch.dtype) -> Form:
     return form._replace(make=make)
 
 
+def _turned(rewrite: str, on: bool) -> Form:
+    switches: dict[str, Any] = {rewrite: on}
+    return Form(partial(_deploy, **switches), 'deploy, but for one rewrite', 'ours')
+
+
 INFERENCE = {
     'eager': Form(_eager, 'as it is, NCHW'),
     'channels_last': Form(_channels_last, 'in NHWC order'),
@@ -191,6 +197,14 @@ TRAINING = {
     'channels_last': Form(_channels_last, 'in NHWC order'),
     'compile': Form(_compiled, 'torch.compile, NHWC', compiles=True),
     'modules': Form(_modules_compiled, "each module's torch.compile, NHWC", 'ours', compiles=True),
+}
+REWRITES = {  # the deploy form, and each of its rewrites turned the other way
+    'channels_last': INFERENCE['channels_last'],
+    'deploy': INFERENCE['deploy'],
+    **{
+        f'{"without" if on else "with"} {name}': _turned(name, not on)
+        for name, on in vars(Rewrites()).items()
+    },
 }
 QUICK = ('eager', 'channels_last', 'deploy', 'packaged')
 

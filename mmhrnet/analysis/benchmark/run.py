@@ -18,6 +18,7 @@ from mmhrnet.analysis.benchmark.cases import CASES, Networks, make_input
 from mmhrnet.analysis.benchmark.contestants import (
     INFERENCE,
     QUICK,
+    REWRITES,
     TRAINING,
     Contestant,
     Form,
@@ -41,6 +42,7 @@ def benchmark(
     batches: Sequence[int] = (1,),
     forms: Sequence[str] = (),
     train: bool = False,
+    rewrites: bool = False,
     precision: str = 'fp32',
     device: str | None = None,
     rounds: int | None = None,
@@ -56,6 +58,7 @@ def benchmark(
         batches: Batch sizes.
         forms: Keys of ``INFERENCE`` or ``TRAINING``; none is all that run here.
         train: Time training steps instead of inference.
+        rewrites: Time the deploy form with each of its rewrites turned off, or on.
         precision: 'fp32', 'fp16' or 'bf16'; weights and inputs in inference, autocast in training.
         device: 'cpu' or 'cuda'; None is the GPU where there is one.
         rounds: Samples of each contestant.
@@ -70,7 +73,7 @@ def benchmark(
     """
     setting = CASES[case]
     train = train or setting.only_training
-    known = TRAINING if train else INFERENCE
+    known = TRAINING if train else REWRITES if rewrites else INFERENCE
     chosen = _choose(known, forms, quick)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     dtype = PRECISIONS[precision]
@@ -93,11 +96,10 @@ def benchmark(
             rows += [row._replace(shape=shape, batch=batch, macs=macs) for row in new]
             title = f'{setting.title}: {arch}, {batch} x {shape[0]}x{shape[1]}'
             CONSOLE.print(results_table(rows[-len(new) :], here, title))
-    step = 'training step' if train else 'inference'
-    name = f'{case}_{arch}_{"train" if train else "inference"}_{device}_{precision}'
-    files = write_report(
-        rows, here, f'{setting.title}: {arch}, {step}, {precision}', Path(out), name
-    )
+    kind = 'training' if train else 'rewrites' if rewrites else 'inference'
+    name = f'{case}_{arch}_{kind}_{device}_{precision}'
+    title = f'{setting.title}: {arch}, {kind}, {precision}'
+    files = write_report(rows, here, title, Path(out), name)
     for file in files:
         CONSOLE.print(str(file), soft_wrap=True, highlight=False)
     return rows
