@@ -202,6 +202,12 @@ def test_mini_on_other_data_keeps_their_classes(tmp_path: Path) -> None:
         CONFIGS / 'mmpretrain/hrnet-w18_4xb64_in1k.py', mini=True, data_root=str(tmp_path)
     )
     assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 2
+    mask_rcnn = CONFIGS / 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco.py'
+    cfg = apis.make_config(mask_rcnn, mini=True, data_root=str(tmp_path))
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    assert steps[steps.index('Resize') + 1] == 'FilterAnnotations'
+    assert 'RandomFlip' not in steps
+    assert cfg.model.roi_head.mask_head.class_agnostic
     cfg = apis.make_config(W32, mini=True, data_root=str(tmp_path))
     assert cfg.model.roi_head.bbox_head.num_classes == 80
     assert cfg.param_scheduler[1].end == cfg.train_cfg.max_iters == 240
