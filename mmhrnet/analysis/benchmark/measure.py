@@ -93,13 +93,12 @@ def _resident(field: str) -> int:
 
 def machine(device: str, dtype: torch.dtype) -> dict[str, Any]:
     """What it is, and what it can do: multiply-adds and copied bytes per second, measured."""
-    side, size = (8192, 1 << 28) if device == 'cuda' else (1024, 1 << 26)
-    a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    sides, size = ((4096, 8192), 1 << 28) if device == 'cuda' else ((512, 1024, 2048), 1 << 26)
     source = torch.rand(size, device=device)
     target = torch.empty_like(source)
-    runs = {'gemm': lambda: a @ b, 'copy': lambda: target.copy_(source)}
-    # The best, not the median: this is the ceiling.
-    fastest = {name: _fastest(run, device) for name, run in runs.items()}
+    copy = _fastest(lambda: target.copy_(source), device)
+    # The best of all, not the median: this is the ceiling.
+    gemm = max(_gemm_rate(torch.rand(n, n, device=device).to(dtype), device) for n in sides)
     return dict(
         device=torch.cuda.get_device_name() if device == 'cuda' else processor(),
         threads=torch.get_num_threads(),
@@ -109,9 +108,13 @@ def machine(device: str, dtype: torch.dtype) -> dict[str, Any]:
         torch=torch.__version__,
         capability=torch.backends.cpu.get_cpu_capability(),
         dtype=str(dtype).removeprefix('torch.'),
-        macs_per_second=side**3 / fastest['gemm'],
-        bytes_per_second=2 * source.nbytes / fastest['copy'],
+        macs_per_second=gemm,
+        bytes_per_second=2 * source.nbytes / copy,
     )
+
+
+def _gemm_rate(a: torch.Tensor, device: str) -> float:
+    return len(a) ** 3 / _fastest(lambda: a @ a, device)
 
 
 def _fastest(run: Callable[[], Any], device: str) -> float:
