@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 from mmhrnet import apis
+from mmhrnet.analysis import plot_curves
 from mmhrnet.apis.checks import check_data, check_weights
 from mmhrnet.apis.config import datasets, use_train_split
 
@@ -234,3 +236,14 @@ def test_tools_say_errors_in_one_line(tool: str) -> None:
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no config no.py')
     assert 'Traceback' not in result.stderr
+
+
+def test_curves_without_validation_are_one_picture(tmp_path: Path) -> None:
+    losses = [{'step': step, 'loss': 1 / step} for step in (1, 2, 3)]
+    metrics = [{'step': 3, 'coco/AP': 0.5}]
+    narrow, wide = (
+        Image.open(plot_curves(scalars, tmp_path / f'{len(scalars)}.png'))
+        for scalars in (losses, losses + metrics)
+    )
+    assert wide.width == 2 * narrow.width
+    assert wide.height == narrow.height

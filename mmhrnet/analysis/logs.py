@@ -57,22 +57,27 @@ def plot_curves(scalars: Scalars, path: str | Path) -> Path:
     from matplotlib.figure import Figure
 
     train = [record for record in scalars if _is_train(record)]
-    figure = Figure(figsize=(11, 4.2), layout='constrained')
-    losses, metrics = figure.subplots(1, 2)
+    curves = _metrics(scalars)
+    figure = Figure(figsize=(11 if curves else 5.5, 4.2), layout='constrained')
+    losses, *validation = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
     for name in sorted({key for record in train for key in record if key.startswith('loss')}):
         points = [(record['step'], record[name]) for record in train if name in record]
         losses.plot(*zip(*points), label=name, linewidth=2.2 if name == 'loss' else 1)
-    for name, curve in _metrics(scalars).items():
-        metrics.plot(*zip(*curve), label=name.rpartition('/')[2], marker='o', markersize=4)
-    unit = 'epoch' if any('epoch' in record for record in train) else 'iteration'
     losses.set(title='training loss', xlabel='iteration')
-    metrics.set(title='validation', xlabel=unit)
-    for axes in (losses, metrics):
+    losses.set_ylim(bottom=0)
+    unit = 'epoch' if any('epoch' in record for record in train) else 'iteration'
+    for axes in validation:
+        _plot_metrics(axes, curves, unit)
+    for axes in (losses, *validation):
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=8)
-    losses.set_ylim(bottom=0)
-    percent = any(value > 1 for curve in _metrics(scalars).values() for _, value in curve)
-    metrics.set_ylim(0, 100 if percent else 1)
     FigureCanvasAgg(figure).print_png(str(path))
     return Path(path)
+
+
+def _plot_metrics(axes: Any, curves: dict[str, list[tuple[int, float]]], unit: str) -> None:
+    for name, curve in curves.items():
+        axes.plot(*zip(*curve), label=name.rpartition('/')[2], marker='o', markersize=4)
+    percent = any(value > 1 for curve in curves.values() for _, value in curve)
+    axes.set(title='validation', xlabel=unit, ylim=(0, 100 if percent else 1))

@@ -29,7 +29,10 @@ class Timing(NamedTuple):
 def interleaved(
     runs: Mapping[str, Callable[[], Any]], rounds: int, device: str
 ) -> dict[str, Timing]:
-    """Times all in turn, round by round, so that a change of the machine's mood hits them alike."""
+    """Times all in turn, round by round, so that a change of the machine's mood hits them alike.
+
+    The first call of a turn does not count: threads of the one before may still be spinning.
+    """
     repeats = {}
     for name, run in runs.items():
         for _ in range(WARMUP):
@@ -38,6 +41,7 @@ def interleaved(
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            run()
             samples[name].append(_seconds(run, repeats[name], device))
     return {name: _timing(values) for name, values in samples.items()}
 

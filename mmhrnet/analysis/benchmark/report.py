@@ -36,6 +36,7 @@ class Row(NamedTuple):
     shape: tuple[int, int] = (0, 0)
     batch: int = 1
     macs: int = 0
+    params: int = 0
 
 
 def cells(row: Row, machine: Mapping[str, Any]) -> tuple[str, ...]:
@@ -75,7 +76,8 @@ def markdown(rows: Sequence[Row], machine: Mapping[str, Any], title: str) -> str
     parts = [f'# {title}', describe(machine)]
     for batch, shape in dict.fromkeys((row.batch, row.shape) for row in rows):
         some = [row for row in rows if (row.batch, row.shape) == (batch, shape)]
-        heading = f'{batch} x {shape[0]}x{shape[1]}, {some[0].macs / 1e9:.2f} GMAC'
+        counts = f'{some[0].params / 1e6:.2f} M parameters, {some[0].macs / 1e9:.2f} GMAC'
+        heading = f'{batch} x {shape[0]}x{shape[1]}: {counts}'
         lines = [HEADERS, ['---'] * len(HEADERS), *(cells(row, machine) for row in some)]
         table = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
         parts.append(f'## {heading}\n\n{table}')
@@ -97,20 +99,24 @@ def write_report(
 
 
 def _plot(rows: Sequence[Row], title: str, path: Path) -> None:
-    """Bars of speed at one workload; at several, lines of time over pixels."""
+    """Bars of speed at one or two workloads; at more, lines of time over pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(row.name for row in rows))
-    workloads = {(row.batch, row.shape) for row in rows}
-    figure = Figure(figsize=(9, 1.2 + 0.34 * max(len(names), 8)), layout='constrained')
-    axes = figure.subplots()
-    axes.set_title(title)
-    if len(workloads) == 1:
-        _bars(axes, rows)
-    else:
-        _lines(axes, rows, names)
-    axes.grid(alpha=0.3)
+    workloads = list(dict.fromkeys(_workload(row) for row in rows))
+    panels = len(workloads) if len(workloads) < 3 else 1
+    size = (9 * panels, 1.2 + 0.34 * max(len(names), 8))
+    figure = Figure(figsize=size, layout='constrained')
+    figure.suptitle(title)
+    all_axes = figure.subplots(1, panels, squeeze=False)[0]
+    for axes, workload in zip(all_axes, workloads):
+        if len(workloads) < 3:
+            axes.set_title(workload)
+            _bars(axes, [row for row in rows if _workload(row) == workload])
+        else:
+            _lines(axes, rows, names)
+        axes.grid(alpha=0.3)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
@@ -118,27 +124,33 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
     rows = rows[::-1]
     colors = ['C0' if row.name.startswith('mmhrnet') else '0.6' for row in rows]
     bars = axes.barh([row.name for row in rows], [row.ratio for row in rows], color=colors)
-    axes.bar_label(bars, [f'{row.ratio:.2f} ({row.timing.median * 1e3:.1f} ms)' for row in rows])
+    labels = [f'{row.ratio:.2f} ({row.timing.median * 1e3:.1f} ms)' for row in rows]
+    axes.bar_label(bars, labels, padding=3)
     axes.axvline(1, color='0.3', linewidth=1)
-    axes.set(
-        xlabel=f'times faster than {rows[-1].name}', xlim=(0, 1.25 * max(r.ratio for r in rows))
-    )
+    axes.set_xlabel(f'times faster than {rows[-1].name}')
+    axes.set_xlim(0, 1.25 * max(row.ratio for row in rows))
 
 
 def _lines(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
     for name in names:
         some = sorted((row for row in rows if row.name == name), key=_pixels)
-        dashed = '-' if name.startswith('mmhrnet') else '--'
         axes.plot(
-            [_pixels(row) / 1e6 for row in some],
+            [_pixels(row) for row in some],
             [row.timing.median * 1e3 for row in some],
-            dashed,
+            '-' if name.startswith('mmhrnet') else '--',
             marker='o',
             label=name,
         )
-    axes.set(xlabel='megapixels in a call', ylabel='ms', xscale='log', yscale='log')
+    axes.set(ylabel='ms', xscale='log', yscale='log')
+    ticks = {_pixels(row): _workload(row) for row in rows}
+    axes.set_xticks(list(ticks), ticks.values())
+    axes.minorticks_off()
     axes.legend(fontsize=8)
 
 
 def _pixels(row: Row) -> int:
     return row.batch * row.shape[0] * row.shape[1]
+
+
+def _workload(row: Row) -> str:
+    return f'{row.batch} x {row.shape[0]}x{row.shape[1]}'

@@ -82,6 +82,7 @@ def benchmark(
     torch.manual_seed(0)
     networks = setting.build(arch)
     _place(networks, device, torch.float32 if train else dtype, train)
+    params = sum(p.numel() for p in networks.ours.parameters())
     here = machine(device, dtype)
     if any(form.compiles for form in chosen.values()) and (device == 'cuda' or has_compiler()):
         _warm_up_compiler(device)
@@ -93,7 +94,8 @@ def benchmark(
             everybody = contestants(networks, chosen, setting, device)
             new = _measure(list(everybody), x, rounds or _rounds(quick), device, train)
             macs = count_macs(networks.ours, x) * (3 if train else 1)
-            rows += [row._replace(shape=shape, batch=batch, macs=macs) for row in new]
+            what: dict[str, Any] = dict(shape=shape, batch=batch, macs=macs, params=params)
+            rows += [row._replace(**what) for row in new]
             title = f'{setting.title}: {arch}, {batch} x {shape[0]}x{shape[1]}'
             CONSOLE.print(results_table(rows[-len(new) :], here, title))
     kind = 'training' if train else 'rewrites' if rewrites else 'inference'
