@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
@@ -15,6 +16,8 @@ from mmhrnet import apis
 from mmhrnet.analysis import plot_curves
 from mmhrnet.apis.checks import check_data, check_weights
 from mmhrnet.apis.config import datasets, use_train_split
+from mmhrnet.apis.export import export_config
+from mmhrnet.deploy import load as deploy_load
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -54,6 +57,18 @@ def test_training_leaves_everything(trained: Path) -> None:
     assert len(list((trained / 'predictions').glob('*.png'))) == 6
     assert list(trained.glob('best_*.pth'))
     assert list(trained.glob('*/*.log'))
+
+
+def test_what_was_trained_is_exported(trained: Path, tmp_path: Path) -> None:
+    (best,) = trained.glob('best_*.pth')
+    out = tmp_path / 'model.pt2'
+    options = {key: value for key, value in TINY.items() if key.startswith('model')}
+    arguments = dict(mini=True, out=out, shape=(128, 160), static=True, cfg_options=options)
+    export_config(W32, best, **arguments)
+    network = deploy_load(out)
+    (first, *_) = network(torch.rand(2, 3, 128, 160))
+    assert first.shape == (2, 32, 32, 40)
+    assert network.metadata['std'] == [58.395, 57.12, 57.375]
 
 
 def test_resume_goes_on_from_the_last_checkpoint(trained: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from rich.table import Table
 
 import mmhrnet
 from mmhrnet.analysis.complexity import input_size
-from mmhrnet.apis.config import ConfigError, load_config
+from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.models import build_tensor_model
+from mmhrnet.apis.run import make_config
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
 
@@ -32,6 +33,7 @@ def export_config(
     batch: int = 2,
     static: bool = False,
     device: str = 'cpu',
+    mini: bool = False,
     cfg_options: dict[str, Any] | None = None,
 ) -> Path:
     """Writes the deploy form of a config's model into one file and prints how it was checked.
@@ -45,6 +47,7 @@ def export_config(
         batch: Images of the example; fixes the batch size with ``static``.
         static: Fix batch size, height and width instead of leaving them free.
         device: Device to export for.
+        mini: The config as ``mini`` trains it.
         cfg_options: Settings over the config.
 
     Returns:
@@ -56,8 +59,7 @@ def export_config(
     """
     out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
     check_format(format, out)
-    cfg = load_config(config)
-    cfg.merge_from_dict(cfg_options or {})
+    cfg = make_config(config, mini=mini, cfg_options=cfg_options)
     if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
         raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
