@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmhrnet import HRNet, HRNetV2p
 from mmhrnet.apis import ConfigError
 from mmhrnet.apis.export import export_config
 from mmhrnet.deploy import ExportError, export, load, optimize
+from mmhrnet.deploy.export import compiler_problem
 
 CHANNELS = (16, 32, 64, 128)
 POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'
@@ -46,7 +46,7 @@ STAND_ALONE = {  # what who has the file alone writes
     'onnx': f'import onnxruntime; {LOAD} '
     "(z,) = onnxruntime.InferenceSession(sys.argv[1]).run(None, {'images': x.numpy()})",
 }
-needs_compiler = pytest.mark.skipif(shutil.which('g++') is None, reason='there is no g++')
+needs_compiler = pytest.mark.skipif(compiler_problem() is not None, reason=str(compiler_problem()))
 
 
 @pytest.fixture(scope='module')
@@ -177,7 +177,14 @@ def test_mistakes(root: Path, tmp_path: Path, arguments: dict, message: str) -> 
 
 def test_aoti_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
-    with pytest.raises(ExportError, match='install g\\+\\+, or use pt2 or onnx'):
+    with pytest.raises(ExportError, match=r'install g\+\+, or use pt2 or onnx'):
+        export(nn.Identity(), torch.rand(1), tmp_path / 'a.pt2', format='aoti')
+
+
+def test_aoti_needs_a_path_that_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr('shutil.which', lambda name: name)
+    monkeypatch.setattr(torch, '__file__', '/a folder/torch/__init__.py')
+    with pytest.raises(ExportError, match='a path with a space'):
         export(nn.Identity(), torch.rand(1), tmp_path / 'a.pt2', format='aoti')
 
 

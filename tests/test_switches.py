@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import shutil
 
 import pytest
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
+from mmhrnet.deploy.export import compiler_problem
 
 CHANNELS = (16, 32, 64, 128)
 EAGER = dict(backend='eager', fullgraph=True)
-needs_compiler = pytest.mark.skipif(shutil.which('g++') is None, reason='there is no g++')
+needs_compiler = pytest.mark.skipif(compiler_problem() is not None, reason=str(compiler_problem()))
 
 
 def network(neck: nn.Module | None = None, **switches: object) -> nn.Module:

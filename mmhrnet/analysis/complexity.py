@@ -76,7 +76,9 @@ def input_size(cfg: Config) -> tuple[int, int]:
     return ZOO_SHAPES[cfg.default_scope]
 
 
-class _First(nn.Module):
+class First(nn.Module):
+    """The first of several maps."""
+
     def forward(self, xs: tuple[torch.Tensor]) -> torch.Tensor:
         return xs[0]
 
@@ -90,7 +92,7 @@ def count_arch(arch: str, shape: tuple[int, int]) -> dict[str, Complexity]:
     with torch.device('meta'):
         v1, v2 = HRNet(arch, multiscale_output=False), HRNet(arch)
         channels = v2.out_channels
-        classifier = (HRNetC(channels, pool=True), _First(), nn.Linear(2048, 1000))
+        classifier = (HRNetC(channels, pool=True), First(), nn.Linear(2048, 1000))
         models: dict[str, nn.Module] = {
             'HRNetV1 (backbone)': v1,
             'HRNetV2 (backbone)': v2,

@@ -115,16 +115,18 @@ def check_format(format: str, path: Path) -> None:
         raise ExportError(f'{path} must end in {suffix} for the format {format}')
     if not hasattr(torch._inductor, 'aoti_compile_and_package'):
         raise ExportError(f'Export needs torch 2.6 or newer, this is {torch.__version__}')
-    if format == 'aoti' and not has_compiler():
-        raise ExportError(
-            'The format aoti compiles, and there is no C++ compiler: install g++, or use pt2 or '
-            'onnx, which need none'
-        )
+    problem = compiler_problem() if format == 'aoti' else None
+    if problem:
+        raise ExportError(f'The format aoti compiles: {problem}, or use pt2 or onnx, which do not')
 
 
-def has_compiler() -> bool:
-    """Whether there is a C++ compiler, which torch.compile and AOTInductor use on a CPU."""
-    return any(map(shutil.which, ('g++', 'clang++', 'c++', 'cl')))
+def compiler_problem() -> str | None:
+    """Why torch.compile and AOTInductor cannot compile for a CPU here, and what to do; or None."""
+    if not any(map(shutil.which, ('g++', 'clang++', 'c++', 'cl'))):
+        return 'there is no C++ compiler, install g++'
+    if ' ' in torch.__file__:  # the linker gets this path without quotes
+        return f'torch lies in a path with a space ({torch.__file__}), install it elsewhere'
+    return None
 
 
 def smallest_side(model: nn.Module) -> int:

@@ -155,8 +155,7 @@ class HRNet(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(_init_cfg(init_cfg, pretrained))
-        if frozen_stages not in range(-1, 5):
-            raise ValueError(f'frozen_stages={frozen_stages} must be an integer from -1 to 4')
+        _check_options(frozen_stages, memory_format, with_cp and bool(compile))
         arch = arch if extra is None else extra
         stages = resolve_stages(arch)
         given = dict(
@@ -175,11 +174,13 @@ class HRNet(BaseModule):
         self.out_channels = stages[-1].out_channels[:num_outputs]
         self.out_strides = tuple(4 << i for i in range(num_outputs))
         self._freeze()
-        self.channels_last = _is_channels_last(memory_format)
+        self._speed_up(memory_format, compile)
+
+    def _speed_up(self, memory_format: str | None, compile: bool | Mapping[str, Any]) -> None:
+        self.channels_last = memory_format is not None
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
         if compile:
-            _check_compile(with_cp)
             self.compile_modules(**(compile if isinstance(compile, Mapping) else {}))
 
     def compile_modules(self, **options: Any) -> None:
@@ -302,14 +303,12 @@ def _resize(mode: str, align_corners: bool | None) -> Callable[..., Tensor]:
     return partial(F.interpolate, mode=mode, align_corners=align_corners)
 
 
-def _is_channels_last(memory_format: str | None) -> bool:
+def _check_options(frozen_stages: int, memory_format: str | None, cp_and_compile: bool) -> None:
+    if frozen_stages not in range(-1, 5):
+        raise ValueError(f'frozen_stages={frozen_stages} must be an integer from -1 to 4')
     if memory_format not in (None, 'channels_last'):
         raise ValueError(f"memory_format={memory_format!r} must be 'channels_last' or None")
-    return memory_format is not None
-
-
-def _check_compile(with_cp: bool) -> None:
-    if with_cp:
+    if cp_and_compile:
         raise ValueError(
             'Give either with_cp or compile: a compiled graph cannot hold the running statistics '
             'still while it recomputes'

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmhrnet.analysis.benchmark.cases import Case, Networks
 from mmhrnet.deploy import PORTABLE, Rewrites, export, load, optimize
-from mmhrnet.deploy.export import FORMATS, has_compiler, trace
+from mmhrnet.deploy.export import FORMATS, compiler_problem, trace
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
 Run = Callable[[Any], Sequence[Tensor]]
@@ -231,6 +231,6 @@ def contestants(
 def _runs_here(form: Form, case: Case, device: str) -> bool:
     if form.device not in (None, device) or find_spec(form.package) is None:
         return False
-    if form.compiles and device == 'cpu' and not has_compiler():
+    if form.compiles and device == 'cpu' and compiler_problem():
         return False
     return not (form.file and case.takes_maps)

@@ -27,7 +27,7 @@ from mmhrnet.analysis.benchmark.contestants import (
 )
 from mmhrnet.analysis.benchmark.measure import interleaved, machine, peak_memory
 from mmhrnet.analysis.benchmark.report import Row, results_table, write_report
-from mmhrnet.deploy.export import has_compiler
+from mmhrnet.deploy.export import compiler_problem
 
 CONSOLE = Console(width=140)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -84,7 +84,9 @@ def benchmark(
     _place(networks, device, torch.float32 if train else dtype, train)
     params = sum(p.numel() for p in networks.ours.parameters())
     here = machine(device, dtype)
-    if any(form.compiles for form in chosen.values()) and (device == 'cuda' or has_compiler()):
+    if any(form.compiles for form in chosen.values()) and (
+        device == 'cuda' or not compiler_problem()
+    ):
         _warm_up_compiler(device)
     rows = []
     for shape in shapes or (setting.shape,):
