@@ -175,6 +175,14 @@ def check_shapes(shape: Sequence[int], smallest: int) -> list[tuple[int, ...]]:
     ]
 
 
+def difference(ys: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest difference, relative to the largest number of the same output."""
+    return max(
+        float((a.to(b) - b).abs().max() / b.abs().max().clamp_min(1e-30))
+        for a, b in zip(ys, expected)
+    )
+
+
 def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
     """Runs both on random numbers.
 
@@ -186,10 +194,7 @@ def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
     shapes = [tuple(y.shape) for y in found], [tuple(y.shape) for y in expected]
     if shapes[0] != shapes[1]:
         raise ExportError(f'The file returns {shapes[0]} instead of {shapes[1]}; nothing is kept')
-    error = max(
-        float((a.to(b) - b).abs().max() / b.abs().max().clamp_min(1e-30))
-        for a, b in zip(found, expected)
-    )
+    error = difference(found, expected)
     if not error <= TOLERANCE:
         raise ExportError(
             f'The file differs from the model by {error:.1e} at {tuple(images.shape)}, more than '

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from mmhrnet.analysis.benchmark.cases import Case, Networks
 from mmhrnet.deploy import PORTABLE, Rewrites, export, load, optimize
 from mmhrnet.deploy.export import FORMATS, compiler_problem, trace
-from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
+from mmhrnet.deploy.optimize import FORMS as REWRITTEN
+from mmhrnet.models import HRNet
 
 Run = Callable[[Any], Sequence[Tensor]]
 OURS = 'mmhrnet'
@@ -116,7 +117,7 @@ def _packaged(net: nn.Module, x: Tensor) -> Run:
 
 def _write_onnx(net: nn.Module, x: Tensor, path: Path) -> None:
     """Ours in the deploy form, theirs as they are."""
-    ours = any(isinstance(part, (HRNet, HRNetV2, HRNetV2p, HRNetC)) for part in net.modules())
+    ours = any(type(part) in REWRITTEN for part in net.modules())
     form = optimize(net, PORTABLE, inplace=True) if ours else net
     FORMATS['onnx'].write(trace(form, x, None), path, {})
 

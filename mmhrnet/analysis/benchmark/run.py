@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from mmhrnet.analysis.benchmark.contestants import (
 )
 from mmhrnet.analysis.benchmark.measure import interleaved, machine, peak_memory
 from mmhrnet.analysis.benchmark.report import Row, results_table, write_report
-from mmhrnet.deploy.export import compiler_problem
+from mmhrnet.deploy.export import compiler_problem, difference
 
 CONSOLE = Console(width=140)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -145,7 +144,6 @@ def _measure(
             peaks[one.name] = None if one.form.file else peak_memory(runs[one.name], device)
         timings = interleaved(runs, rounds, device)
     first = everybody[0].name
-    gc.collect()
     return [
         Row(
             name=one.name,
@@ -158,13 +156,6 @@ def _measure(
         )
         for one in everybody
     ]
-
-
-def difference(ys: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
-    """The largest difference, relative to the largest output."""
-    return max(
-        float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(ys, expected)
-    )
 
 
 def count_macs(network: nn.Module, x: Any) -> int:
