@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -60,6 +63,51 @@ def randomize(model: torch.nn.Module) -> torch.nn.Module:
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, std=0.1)
     return model
+
+
+MINI = {  # small configs of the four hosts, that --mini takes
+    'mmdet': 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco',
+    'mmpose': 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192',
+    'mmseg': 'mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024',
+    'mmpretrain': 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k',
+}
+
+
+class Untrained(NamedTuple):
+    """A config of a host and a checkpoint with random weights, as ``--mini`` would leave it."""
+
+    config: Path
+    checkpoint: Path
+
+
+@pytest.fixture(scope='session')
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Untrained]:
+    folder = tmp_path_factory.mktemp('untrained')
+
+    @cache
+    def make(host: str) -> Untrained:
+        from mmengine.registry import DATASETS, MODELS, DefaultScope
+
+        from mmhrnet import apis, checkpoints
+
+        cfg = apis.make_config(ROOT / 'configs' / f'{MINI[host]}.py', mini=True)
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope(host):
+            model = randomize(MODELS.build(cfg.model))
+            meta = DATASETS.build(cfg.test_dataloader.dataset).metainfo
+        path = folder / f'{host}.pth'
+        checkpoints.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': meta}}, path)
+        return Untrained(Path(cfg.filename), path)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def scene() -> Path:
+    """An image of the embedded data set."""
+    from mmhrnet.datasets import mini_root
+
+    return mini_root() / 'val2017' / '000000000003.jpg'
 
 
 @pytest.fixture(scope='session')

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import CheckpointLoader
 
@@ -44,6 +45,21 @@ def check_weights(cfg: Config) -> None:
             raise ConfigError(
                 f'The pretrained weights {checkpoint} cannot be had: {error}\n{NO_WEIGHTS}'
             ) from error
+
+
+def check_device(device: str | None) -> str:
+    """The device, or the GPU where there is one; a ConfigError if torch does not see it."""
+    if device is None:
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--device {device} is none of torch's: use cpu, cuda or cuda:1"
+        ) from error
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
+    return device
 
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:

@@ -14,8 +14,9 @@ from rich.table import Table
 
 import mmhrnet
 from mmhrnet.analysis.complexity import input_size
+from mmhrnet.apis.checks import check_device
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.models import build_tensor_model
+from mmhrnet.apis.models import build_tensor_model, normalization
 from mmhrnet.apis.run import make_config
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
@@ -60,8 +61,7 @@ def export_config(
     out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
     check_format(format, out)
     cfg = make_config(config, mini=mini, cfg_options=cfg_options)
-    if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
-        raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
+    check_device(device)
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
     model = build_tensor_model(cfg).eval()
     if checkpoint is None:
@@ -82,17 +82,10 @@ def export_config(
 
 def describe(cfg: Config, name: str, outputs: int, fixed: Any) -> dict[str, Any]:
     """What a user of the file needs to know: normalization, names, sizes, versions."""
-    preprocessor = {
-        **(cfg.get('data_preprocessor') or {}),
-        **cfg.model.get('data_preprocessor', {}),
-    }
-    to_rgb = preprocessor.get('bgr_to_rgb') or preprocessor.get('to_rgb') or False
     return dict(
         config=name,
         input=INPUT,
-        channels='RGB' if to_rgb else 'BGR',
-        mean=list(preprocessor.get('mean') or [0, 0, 0]),
-        std=list(preprocessor.get('std') or [1, 1, 1]),
+        **normalization(cfg)._asdict(),
         outputs=['output'] if outputs == 1 else [f'output_{i}' for i in range(outputs)],
         shape=list(fixed) if fixed else 'free',
         mmhrnet=mmhrnet.__version__,

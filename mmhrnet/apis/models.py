@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import numpy as np
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
@@ -26,6 +29,37 @@ class TensorModel(nn.Module):
         else:
             outputs = self.model.extract_feat(images)  # type: ignore[operator]
         return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+class Normalization(NamedTuple):
+    """How a config's preprocessor turns an image into the network's input.
+
+    Attributes:
+        channels: 'RGB' or 'BGR', their order in the input.
+        mean: Subtracted from each channel, of 0 to 255.
+        std: What the difference is divided by.
+    """
+
+    channels: str
+    mean: list[float]
+    std: list[float]
+
+    def undo(self, x: Tensor) -> np.ndarray:
+        """The input (3, H, W) as an RGB image, (H, W, 3) uint8."""
+        image = x.detach().float().cpu().permute(1, 2, 0).numpy() * self.std + self.mean
+        image = image.round().clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(image if self.channels == 'RGB' else image[..., ::-1])
+
+
+def normalization(cfg: Config) -> Normalization:
+    """The normalization that the config says, on its top level or inside the model."""
+    said: dict[str, Any] = {
+        **(cfg.get('data_preprocessor') or {}),
+        **cfg.model.get('data_preprocessor', {}),
+    }
+    to_rgb = said.get('bgr_to_rgb') or said.get('to_rgb') or False
+    mean, std = said.get('mean') or [0] * 3, said.get('std') or [1] * 3
+    return Normalization('RGB' if to_rgb else 'BGR', list(mean), list(std))
 
 
 def build_tensor_model(cfg: Config) -> TensorModel:

@@ -1,6 +1,6 @@
 """Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
-from mmhrnet.checkpoints.convert import Report, convert, fit, unwrap
+from mmhrnet.checkpoints.convert import Report, convert, fit, summary, unwrap
 from mmhrnet.checkpoints.names import FORMS, recognise
 from mmhrnet.checkpoints.safe import SAFE_TYPES, CheckpointError, allow, load, load_url, save
 
@@ -16,5 +16,6 @@ __all__ = [
     'load_url',
     'recognise',
     'save',
+    'summary',
     'unwrap',
 ]

@@ -1,0 +1,152 @@
+"""What each of the parallel streams of HRNet sees, before and after every fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from mmhrnet.models.hrnet import HRModule, HRNet
+
+CELL = 1.9  # inches that a map is wide
+CLIP = (2, 98)  # percentiles of a map that are black and white
+
+
+@dataclass
+class Streams:
+    """The maps of one image on their way through the network.
+
+    Attributes:
+        image: The input, (3, H, W), as the network gets it.
+        columns: Title, and the maps of the streams (C, H_i, W_i), highest resolution first.
+    """
+
+    image: Tensor | None = None
+    columns: list[tuple[str, list[Tensor]]] = field(default_factory=list)
+
+
+@contextmanager
+def record_streams(network: nn.Module) -> Iterator[Streams]:
+    """Records the maps of the first image that runs through a network while the block lasts.
+
+    Of each stage the last module is recorded: its streams before and after they are fused.
+
+    Args:
+        network: An HRNet, or any model with one in it.
+
+    Raises:
+        ValueError: There is no ``mmhrnet.HRNet`` in it.
+    """
+    backbone = next((m for m in network.modules() if isinstance(m, HRNet)), None)
+    if backbone is None:
+        raise ValueError(f'{type(network).__name__} has no mmhrnet.HRNet, whose streams these are')
+    streams = Streams()
+    handles = [backbone.register_forward_pre_hook(lambda _, args: _start(streams, args[0]))]
+    handles.append(backbone.layer1.register_forward_hook(_column(streams, 'stage 1', 1)))
+    for index, stage in enumerate((backbone.stage2, backbone.stage3, backbone.stage4), start=2):
+        module: HRModule = stage[-1]
+        for branch in module.branches:
+            title = f'stage {index}\nbefore fusion'
+            handles.append(branch.register_forward_hook(_column(streams, title, index)))
+        title = f'stage {index}\nafter fusion'
+        handles.append(module.register_forward_hook(_column(streams, title, index)))
+    try:
+        yield streams
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _start(streams: Streams, images: Tensor) -> None:
+    if streams.image is None:
+        streams.image = images[0].detach().clone()
+
+
+def _column(streams: Streams, title: str, count: int) -> Any:
+    """A hook that adds an output, one map or several, to the column until it has all its maps."""
+
+    def hook(_: nn.Module, __: Any, output: Tensor | list[Tensor]) -> None:
+        maps = [output] if isinstance(output, Tensor) else output
+        if not streams.columns or streams.columns[-1][0] != title:
+            if title in dict(streams.columns):
+                return  # a second image, as in testing with flipped ones
+            streams.columns.append((title, []))
+        found = streams.columns[-1][1]
+        if len(found) < count:
+            found.extend(y[0].detach().clone() for y in maps)
+
+    return hook
+
+
+def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
+    """Draws the recorded maps: a row for each resolution, columns from the image to stage 4.
+
+    What is shown of a map is the root mean square over its channels, each map stretched to its
+    own range.
+
+    Args:
+        streams: What :func:`record_streams` recorded.
+        image: The input as RGB, (H, W, 3) uint8.
+        path: PNG file to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    height, width = image.shape[:2]
+    rows, columns = 4, len(streams.columns) + 1
+    size = (CELL * columns * 1.3, (CELL * height / width + 0.42) * rows + 0.7)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.16))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis('off')
+    grid[0, 0].imshow(image)
+    grid[0, 0].set_title(f'input\n3 x {height} x {width}', fontsize=9)
+    for axes_of_rows, (title, maps) in zip(grid.T[1:], streams.columns):
+        for axes, x in zip(axes_of_rows, maps):
+            _show(axes, x)
+        axes_of_rows[0].set_title(f'{title}\n{axes_of_rows[0].get_title()}', fontsize=9)
+    for row in range(rows):
+        where = dict(transform=grid[row, 0].transAxes, ha='center', va='center')
+        label = f'stride {4 << row}'
+        grid[row, 0].text(0.5, 0.5 if row else -0.2, label, fontsize=11, **where)
+    _connect(figure, grid, [1, *(len(maps) for _, maps in streams.columns)])
+    FigureCanvasAgg(figure).print_png(str(path))
+    return Path(path)
+
+
+def _show(axes: Any, x: Tensor) -> None:
+    strength = x.float().square().mean(0).sqrt().cpu().numpy()  # (H_i, W_i)
+    low, high = np.percentile(strength, CLIP)
+    axes.imshow(strength, cmap='inferno', vmin=low, vmax=max(high, low + 1e-12), aspect='auto')
+    axes.set_title(' x '.join(map(str, x.shape)), fontsize=8)
+
+
+def _connect(figure: Any, grid: np.ndarray, counts: list[int]) -> None:
+    """Lines from each map to those that it goes into: in a fusion all of them."""
+    from matplotlib.patches import ConnectionPatch
+
+    for column, (before, after) in enumerate(pairwise(counts)):
+        fusion = column >= 2 and column % 2 == 0
+        for src in range(before):
+            for dst in range(after):
+                new = dst == before and src == before - 1
+                if not (fusion or src == dst or new):
+                    continue
+                line = ConnectionPatch(
+                    (1.0, 0.5),
+                    (0.0, 0.5),
+                    'axes fraction',
+                    'axes fraction',
+                    axesA=grid[src, column],
+                    axesB=grid[dst, column + 1],
+                    color='tab:orange' if fusion else 'gray',
+                    linewidth=1.1,
+                )
+                figure.add_artist(line)

@@ -1,0 +1,76 @@
+"""What a config's pipeline really feeds to the network, with the targets drawn on it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import track
+
+from mmhrnet.analysis.pictures import Artist
+from mmhrnet.apis.checks import check_data
+from mmhrnet.apis.config import dicts
+from mmhrnet.apis.models import normalization
+from mmhrnet.apis.run import make_config
+from mmhrnet.files import write_bytes
+
+CONSOLE = Console()
+
+
+def browse(
+    config: str | Path,
+    *,
+    out_dir: str | Path = 'work_dirs/browse',
+    number: int = 12,
+    split: str = 'train',
+    seed: int = 0,
+    **shared: Any,
+) -> list[Path]:
+    """Draws samples as the network gets them: augmented, padded, batched, then un-normalized.
+
+    Targets are drawn by the host's visualizer: boxes and masks, joints and heatmaps, label maps,
+    classes.
+
+    Args:
+        config: Config file of any host.
+        out_dir: Folder for the PNG files.
+        number: How many samples.
+        split: 'train', 'val' or 'test': whose loader and pipeline.
+        seed: Of the order and the augmentation.
+        shared: Arguments of :func:`mmhrnet.apis.make_config`.
+
+    Raises:
+        ConfigError: Arguments or data that cannot work.
+    """
+    cfg = make_config(config, **shared)
+    name = f'{split}_dataloader'
+    check_data(cfg, loaders=(name,))
+    init_default_scope(cfg.default_scope)
+    cfg[name].update(num_workers=0, persistent_workers=False)
+    cfg[name].pop('prefetch_factor', None)
+    for part in dicts(cfg[name].dataset):
+        if part.get('type') == 'PackPoseInputs':
+            part.pack_transformed = True  # joints in pixels of the input too
+    loader = Runner.build_dataloader(cfg[name], seed=seed)
+    preprocess = MODELS.build(
+        cfg.model.get('data_preprocessor') or cfg.data_preprocessor,
+        default_args=dict(type='ClsDataPreprocessor'),  # mmpretrain's configs leave it out
+    )
+    draw, undo = Artist(cfg, loader.dataset.metainfo), normalization(cfg).undo
+    batches = (preprocess(batch, training=split == 'train') for batch in loader)
+    samples = (pair for batch in batches for pair in zip(batch['inputs'], batch['data_samples']))
+    pictures = []
+    for index, (x, sample) in enumerate(
+        track(islice(samples, number), 'Samples', total=number, console=CONSOLE)
+    ):
+        picture = draw(undo(x), sample, truth=True, heatmaps=True)
+        path = Path(out_dir, f'{index:03d}_{Path(sample.get("img_path", "sample")).stem}.png')
+        write_bytes(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
+        pictures.append(path)
+    CONSOLE.print(f'{len(pictures)} pictures: {out_dir}', soft_wrap=True, highlight=False)
+    return pictures

@@ -1,0 +1,50 @@
+"""The parallel streams of a config's network for one image, as a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mmhrnet.analysis.streams import plot_streams, record_streams
+from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.demo import read_image
+from mmhrnet.apis.models import normalization
+from mmhrnet.apis.predict import Predictor
+from mmhrnet.files import beside
+
+CONSOLE = Console()
+
+
+def visualize_streams(
+    image: str | Path,
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    out: str | Path = 'work_dirs/streams.png',
+    **options: Any,
+) -> Path:
+    """Draws what each stream sees of an image, through the config's own test pipeline.
+
+    Args:
+        image: Image file.
+        config: Config file of any host, with ``mmhrnet.HRNet`` as its backbone.
+        checkpoint: Its weights; None takes the published ones of the config.
+        out: PNG file to write.
+        options: Those of :class:`Predictor`.
+
+    Raises:
+        ConfigError: Arguments, weights or an image that cannot work.
+    """
+    predictor, pixels = Predictor(config, checkpoint, **options), read_image(image)
+    try:
+        with record_streams(predictor.model) as streams:
+            predictor(pixels)
+    except ValueError as error:
+        raise ConfigError(f'{config}: {error}') from error
+    assert streams.image is not None  # noqa: S101
+    with beside(out) as path:
+        plot_streams(streams, normalization(predictor.cfg).undo(streams.image), path)
+    CONSOLE.print(f'streams: {out}', soft_wrap=True, highlight=False)
+    return Path(out)

@@ -1,0 +1,237 @@
+"""Pictures and JSON of images, folders and videos; what is drawn is what the test would count."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from PIL import Image
+from pycocotools import mask as mask_utils
+
+from mmhrnet import apis, checkpoints
+from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.demo import ImageError, demo, read_image
+from mmhrnet.apis.models import normalization
+from mmhrnet.apis.predict import Predictor
+from mmhrnet.apis.weights import find_weights
+
+ROOT = Path(__file__).resolve().parents[1]
+W32 = ROOT / 'configs/mmdet/faster_rcnn_hrnetv2p_w32.py'
+HOSTS = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain')
+ALL = 0.0  # the score threshold that lets everything of a random network pass
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_a_folder_becomes_pictures_and_json_and_a_bad_image_costs_only_itself(
+    host: str, untrained: object, scene: Path, tmp_path: Path
+) -> None:
+    source, out = tmp_path / 'in', tmp_path / 'out'
+    (source / 'sub').mkdir(parents=True)
+    (source / 'good.jpg').write_bytes(scene.read_bytes())
+    (source / 'sub' / 'good.jpg').write_bytes(scene.read_bytes())
+    (source / 'cut.jpg').write_bytes(scene.read_bytes()[:1500])
+    (source / 'empty.png').touch()
+    config, checkpoint = untrained(host)
+    with pytest.raises(ConfigError, match='2 of 4 were left out') as info:
+        demo(source, config, checkpoint, out_dir=out, mini=True, score_thr=ALL)
+    assert 'cut.jpg' in str(info.value)
+    assert 'empty.png' in str(info.value)
+    height, width = cv2.imread(str(scene)).shape[:2]
+    for name in ('good', 'sub/good'):
+        content = json.loads((out / f'{name}.json').read_text())
+        check_found(host, content['found'], height, width)
+        picture = cv2.imread(str(out / f'{name}.png'))
+        assert picture.shape[1] == 480  # a small image is enlarged
+        if host == 'mmseg':
+            labels = cv2.imread(str(out / Path(name).parent / content['label_map']), -1)
+            assert labels.shape == (height, width)
+    assert not list(out.rglob('.*'))  # nothing half-written
+
+
+def check_found(host: str, found: list[dict], height: int, width: int) -> None:
+    assert found
+    first = found[0]
+    if host == 'mmdet':
+        left, top, right, bottom = first['bbox']
+        assert 0 <= left <= right <= width
+        assert 0 <= top <= bottom <= height
+        assert mask_utils.decode(first['mask']).shape == (height, width)
+        assert first['class'] in ('person', 'disk', 'square', 'triangle', 'star')
+    elif host == 'mmpose':
+        assert len(first['keypoints']) == len(first['keypoint_scores']) == 17
+    elif host == 'mmseg':
+        assert sum(one['share'] for one in found) == pytest.approx(1)
+    else:
+        scores = [one['score'] for one in found]
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1)  # four classes, all among the first five
+
+
+@pytest.mark.parametrize('host', ['mmdet', 'mmseg', 'mmpretrain'])
+def test_the_demo_sees_what_the_test_sees(host: str, untrained: object, tmp_path: Path) -> None:
+    """The same image through the data set's pipeline: sizes, channel order, weights, all of it."""
+    config, checkpoint = untrained(host)
+    cfg = apis.make_config(config, mini=True, work_dir=str(tmp_path))
+    cfg.load_from = str(checkpoint)
+    with DefaultScope.overwrite_default_scope(host):
+        runner = Runner.from_cfg(cfg)
+        runner.load_or_resume()
+        runner.model.eval()
+        batch = next(iter(runner.test_dataloader))
+        with torch.no_grad():
+            expected = runner.model.test_step(batch)[0]
+    predictor = Predictor(config, checkpoint, mini=True, score=ALL)
+    prediction = predictor(cv2.imread(expected.img_path))
+    if host == 'mmdet':
+        torch.testing.assert_close(
+            torch.tensor([one['bbox'] for one in prediction.found]), expected.pred_instances.bboxes
+        )
+    elif host == 'mmseg':
+        assert (prediction.label_map == expected.pred_sem_seg.data[0].numpy()).all()
+    else:
+        found = {one['label']: one['score'] for one in prediction.found}
+        assert [found[i] for i in range(len(found))] == pytest.approx(expected.pred_score.tolist())
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_normalization_is_undone_exactly(host: str, untrained: object) -> None:
+    cfg = apis.make_config(untrained(host).config, mini=True)
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)  # BGR, as the pipelines load
+    steps = normalization(cfg)
+    x = image.flip(0) if steps.channels == 'RGB' else image
+    x = (x.float() - torch.tensor(steps.mean)[:, None, None]) / torch.tensor(steps.std)[
+        :, None, None
+    ]
+    assert (steps.undo(x) == image.flip(0).permute(1, 2, 0).numpy()).all()
+    assert steps.channels == 'RGB'  # every HRNet was trained so
+
+
+def test_every_person_that_the_detector_finds_gets_joints(untrained: object, scene: Path) -> None:
+    detector = Predictor(*untrained('mmdet'), mini=True, score=ALL)
+    detector.classes = ('person',) * len(detector.classes)  # whatever a random network says
+    image = read_image(scene)
+    persons = detector(image).found
+    pose = Predictor(*untrained('mmpose'), mini=True, detector=detector)
+    found = pose(image).found
+    assert len(found) == len(persons) > 0
+    assert [one['bbox_score'] for one in found] == pytest.approx([one['score'] for one in persons])
+    detector.score = 2  # nobody
+    prediction = pose(image)
+    assert prediction.found == []
+    assert prediction.picture.shape[1] == 480
+
+
+def test_a_video_becomes_a_video(untrained: object, scene: Path, tmp_path: Path) -> None:
+    image, source = cv2.imread(str(scene)), tmp_path / 'clip.mp4'
+    height, width = image.shape[:2]
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*'mp4v'), 5, (width, height))
+    for _ in range(3):
+        writer.write(image)
+    writer.release()
+    (video,) = demo(source, *untrained('mmpretrain'), out_dir=tmp_path / 'out', mini=True)
+    lines = video.with_suffix('.jsonl').read_text().splitlines()
+    assert [json.loads(line)['frame'] for line in lines] == [0, 1, 2]
+    reader = cv2.VideoCapture(str(video))
+    assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert reader.get(cv2.CAP_PROP_FPS) == 5
+    (tmp_path / 'text.mp4').write_text('no video')
+    with pytest.raises(ImageError, match=r'text\.mp4 is no video'):
+        demo(tmp_path / 'text.mp4', *untrained('mmpretrain'), out_dir=tmp_path / 'out', mini=True)
+
+
+def test_images_that_differ_by_their_suffix_keep_it(
+    untrained: object, scene: Path, tmp_path: Path
+) -> None:
+    image = cv2.imread(str(scene))
+    for name in ('a.jpg', 'a.png', 'b.png'):
+        cv2.imwrite(str(tmp_path / name), image)
+    out = tmp_path / 'out'
+    demo(tmp_path, *untrained('mmpretrain'), out_dir=out, mini=True)
+    assert {path.name for path in out.glob('*.json')} == {'a.jpg.json', 'a.png.json', 'b.json'}
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA', 'I;16', 'P', '1', 'CMYK'])
+def test_images_of_any_kind_are_read_as_three_channels(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / ('image.jpg' if mode == 'CMYK' else 'image.png')
+    Image.new(mode, (40, 30)).save(path)
+    image = read_image(path)
+    assert image.shape == (30, 40, 3)
+    assert image.dtype == np.uint8
+
+
+def test_images_are_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    Image.new('RGB', (40, 30)).save(tmp_path / 'turned.jpg', exif=exif)
+    assert read_image(tmp_path / 'turned.jpg').shape == (40, 30, 3)
+
+
+def test_images_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path, scene: Path) -> None:
+    (tmp_path / 'text.png').write_text('no image')
+    for name, reason in {'no.png': 'There is no image', 'text.png': 'no readable image'}.items():
+        with pytest.raises(ImageError, match=reason) as info:
+            read_image(tmp_path / name)
+        assert name in str(info.value)
+    with pytest.raises(ImageError, match='more than 100'):
+        read_image(scene, max_pixels=100)
+
+
+def test_weights_that_leave_a_head_random_are_refused(untrained: object, tmp_path: Path) -> None:
+    config, checkpoint = untrained('mmpretrain')
+    content = checkpoints.load(checkpoint)
+    content['state_dict'] = {
+        name: t for name, t in content['state_dict'].items() if not name.startswith('head')
+    }
+    checkpoints.save(content, tmp_path / 'headless.pth')
+    with pytest.raises(ConfigError, match=r'leave parts of this model random: head\.fc \(2\)'):
+        Predictor(config, tmp_path / 'headless.pth', mini=True)
+
+
+def test_weights_that_are_not_given_are_the_published_ones() -> None:
+    assert find_weights(W32, None).startswith('https://')
+    with pytest.raises(ConfigError, match=r'No weights are published for .*w18s'):
+        find_weights(ROOT / 'configs/mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py', None)
+    with pytest.raises(ConfigError, match=r'There is no checkpoint no\.pth'):
+        find_weights(W32, 'no.pth')
+
+
+def test_arguments_that_cannot_work(untrained: object, scene: Path, tmp_path: Path) -> None:
+    config, checkpoint = untrained('mmpretrain')
+    with pytest.raises(ConfigError, match='none of torch'):
+        Predictor(config, checkpoint, device='gpu')
+    with pytest.raises(ConfigError, match='A detector goes with a config of mmpose'):
+        Predictor(config, checkpoint, mini=True, detector=Predictor(config, checkpoint, mini=True))
+    with pytest.raises(ConfigError, match='needs its --det-config'):
+        demo(scene, config, checkpoint, det_checkpoint='a.pth')
+    with pytest.raises(ConfigError, match='has no images'):
+        demo(tmp_path, config, checkpoint)
+    with pytest.raises(ConfigError, match='There is no image, folder or video'):
+        demo(tmp_path / 'no', config, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments'),
+    [
+        ('demo', ['a.jpg', '--config', 'no.py']),
+        ('visualize_streams', ['a.jpg', '--config', 'no.py']),
+        ('browse_dataset', ['no.py']),
+    ],
+)
+def test_tools_say_errors_in_one_line(tool: str, arguments: list[str], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / f'tools/{tool}.py'), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no')
+    assert 'Traceback' not in result.stderr

@@ -1,0 +1,185 @@
+"""The web page: what it computes, what it refuses, and, in a real browser, how it is used."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.web import PUBLISHED, TASKS, WHOLE_IMAGE, Demo, list_configs, serve
+
+pytest.importorskip('gradio', reason='the web page needs gradio')
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+CHROMEDRIVER = shutil.which('chromedriver')
+SEG = 'configs/mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024.py'
+CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope='module')
+def folder(untrained: object) -> Path:
+    return untrained('mmseg').checkpoint.parent
+
+
+@pytest.fixture
+def page(folder: Path, untrained: object) -> Iterator[object]:
+    untrained('mmpretrain')
+    page = serve(port=free_port(), checkpoints=folder, max_upload='200kb', block=False)
+    yield page
+    page.close()
+
+
+def test_a_result_has_picture_streams_and_numbers(folder: Path, scene: Path) -> None:
+    demo = Demo(folder, None, 'cpu')
+    assert 'mmseg.pth' in demo.checkpoints()
+    picture, streams, found = demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
+    assert picture.shape[1] == 480
+    assert streams is not None
+    assert streams.shape[1] > 1000
+    assert sum(one['share'] for one in found) == pytest.approx(1)
+    assert demo.predictor.cache_info().currsize == 1
+    demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
+    assert demo.predictor.cache_info().hits == 1
+
+
+def test_pose_takes_a_detector(folder: Path, untrained: object, scene: Path) -> None:
+    pose, det = untrained('mmpose'), untrained('mmdet')
+    config, detector = (f'configs/{path.parent.name}/{path.name}' for path in (pose[0], det[0]))
+    arguments = (str(scene), config, 'mmpose.pth', True, 2.0)  # a score that nothing reaches
+    demo = Demo(folder, None, 'cpu')
+    assert len(demo.run(*arguments, WHOLE_IMAGE, PUBLISHED)[2]) == 1
+    _, streams, found = demo.run(*arguments, detector, 'mmdet.pth')
+    assert found == []
+    assert streams is None  # the pose estimator did not run
+
+
+def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
+    demo = Demo(folder, None, 'cpu')
+    with pytest.raises(ConfigError, match='Drop an image first'):
+        demo.run(None, SEG, 'mmseg.pth', True, 0.3)
+    (tmp_path / 'a.png').write_text('no image')
+    with pytest.raises(ConfigError, match='no readable image'):
+        demo.run(str(tmp_path / 'a.png'), SEG, 'mmseg.pth', True, 0.3)
+
+
+def test_the_four_tasks_have_their_configs() -> None:
+    for library in TASKS.values():
+        configs = list_configs(library)
+        assert len(configs) > 5
+        assert all(config.startswith(f'configs/{library}/') for config in configs)
+
+
+def test_the_page_is_for_this_machine_and_takes_small_files_from_lists_only(
+    page: object, scene: Path, tmp_path: Path
+) -> None:
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    assert page.server_name == '127.0.0.1'
+    assert page.share is False
+    client = Client(page.local_url, verbose=False, download_files=str(tmp_path))
+    client.predict('classification', api_name='/choose')
+    choices = (True, 0.3, WHOLE_IMAGE, PUBLISHED)
+    picture, streams, found = client.predict(
+        handle_file(scene), CLS, 'mmpretrain.pth', *choices, api_name='/run'
+    )
+    assert Path(picture).stat().st_size > 1000
+    assert Path(streams).stat().st_size > 1000
+    assert len(found) == 4
+    for config, checkpoint in ((CLS, '../secret.pth'), ('configs/../evil.py', 'mmpretrain.pth')):
+        with pytest.raises(AppError, match='not in the list of choices'):
+            client.predict(handle_file(scene), config, checkpoint, *choices, api_name='/run')
+    large = tmp_path / 'large.png'
+    large.write_bytes(bytes(300_000))
+    with pytest.raises(Exception, match=r'(?i)too large|413|exceed'):
+        client.predict(handle_file(large), CLS, 'mmpretrain.pth', *choices, api_name='/run')
+
+
+def test_a_taken_port_is_said(page: object, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r'cannot be served at 127\.0\.0\.1'):
+        serve(port=page.server_port, checkpoints=folder, block=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason='needs chromium and chromedriver')
+def test_a_visitor_uploads_an_image_and_sees_the_result(
+    page: object, scene: Path, tmp_path: Path
+) -> None:
+    driver = open_browser(tmp_path)
+    try:
+        driver.get(page.local_url)
+        visit(driver, scene)
+        driver.save_screenshot(str(tmp_path / 'page.png'))
+        outside = [
+            entry['message'] for entry in driver.get_log('browser') if entry['level'] == 'SEVERE'
+        ]
+        assert outside == []  # no script, font or picture from elsewhere is missing
+    finally:
+        driver.quit()
+
+
+def open_browser(folder: Path) -> object:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        '--headless=new',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-background-networking',
+        '--window-size=1500,1500',
+        f'--user-data-dir={folder / "profile"}',
+    ):
+        options.add_argument(flag)
+    return webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+
+
+def visit(driver: object, image: Path) -> None:
+    """Chooses the task, the config, the weights and an image, presses Run, waits for pictures."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def find(css: str, text: str = '') -> object:
+        def found(driver: object) -> object:
+            elements = driver.find_elements('css selector', css)
+            return next((element for element in elements if text in element.text), None)
+
+        return WebDriverWait(driver, 60).until(found)
+
+    def choose(label: str, text: str) -> None:
+        box = find(f'input[aria-label="{label}"]')
+        box.click()
+        box.send_keys('\ue009a', '\ue000', text)  # Control-A, no key, the text
+        find('[role=option]', text).click()
+
+    find('label', 'classification').click()
+    WebDriverWait(driver, 60).until(
+        lambda d: (
+            'mmpretrain'
+            in d.find_element('css selector', 'input[aria-label="config"]').get_attribute('value')
+        )
+    )
+    choose('config', CLS)
+    choose('weights', 'mmpretrain.pth')
+    find('label', 'trained with --mini').click()
+    driver.find_element('css selector', 'input[type=file]').send_keys(str(image))
+    find('.image-container img, [data-testid=image] img')
+    find('#run').click()
+    for name in ('picture', 'streams'):
+        assert '/file=' in find(f'#{name} img').get_attribute('src')
+
+
+def test_files_of_the_machine_are_not_served(page: object) -> None:
+    with pytest.raises(urllib.error.HTTPError, match=r'404|403'):
+        urllib.request.urlopen(f'{page.local_url}gradio_api/file=/etc/passwd')  # noqa: S310

@@ -1,0 +1,38 @@
+"""Draws what the pipeline of a config really feeds to the network, with the targets."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmhrnet.apis.browse import browse
+from mmhrnet.apis.config import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out-dir', default='work_dirs/browse', help='default: %(default)s')
+    parser.add_argument('--number', type=int, default=12, help='samples; default: %(default)s')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], default='train', help='default: %(default)s'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the order and the augmentation')
+    parser.add_argument('--data-root', help='root of the data set, for every loader')
+    parser.add_argument('--mini', action='store_true', help='as --mini of tools/train.py has it')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    try:
+        browse(**vars(parse_args()))
+    except ConfigError as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,45 @@
+"""Draws what a config's model sees in an image, a folder of images or a video.
+
+Detectors: boxes and masks. Pose: skeletons and heatmaps. Segmentation: classes of the pixels.
+Classification: the five likeliest classes. Beside each picture is a JSON file with the numbers.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.demo import demo
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', metavar='IMAGE|FOLDER|VIDEO')
+    parser.add_argument('--config', required=True, help='config file')
+    parser.add_argument('--checkpoint', help='its weights; default: those that are published')
+    parser.add_argument('--out-dir', default='work_dirs/demo', help='default: %(default)s')
+    parser.add_argument('--det-config', help='for pose: the detector that finds the persons')
+    parser.add_argument('--det-checkpoint', help='its weights; default: those that are published')
+    parser.add_argument('--mini', action='store_true', help='as trained with --mini')
+    parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
+    parser.add_argument('--device', help='default: the GPU where there is one')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='lowest score drawn; default: %(default)s'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    try:
+        demo(**vars(parse_args()))
+    except ConfigError as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()

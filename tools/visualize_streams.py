@@ -1,0 +1,36 @@
+"""Draws what the four parallel streams of HRNet see of an image, before and after each fusion."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.streams import visualize_streams
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('image', help='image file')
+    parser.add_argument('--config', required=True, help='config file')
+    parser.add_argument('--checkpoint', help='its weights; default: those that are published')
+    parser.add_argument('--out', default='work_dirs/streams.png', help='default: %(default)s')
+    parser.add_argument('--mini', action='store_true', help='as trained with --mini')
+    parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
+    parser.add_argument('--device', help='default: the GPU where there is one')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    try:
+        visualize_streams(**vars(parse_args()))
+    except ConfigError as error:
+        sys.exit(f'{Path(__file__).name}: {error}')
+
+
+if __name__ == '__main__':
+    main()
