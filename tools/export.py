@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2, help='images of the example')
     parser.add_argument('--static', action='store_true', help='fix batch size and image size')
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
+    parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
     parser.add_argument('--device', default='cpu', help='device to export for')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'

@@ -13,10 +13,11 @@ from mmengine.runner import CheckpointLoader
 from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts
 from mmhrnet.checkpoints import CheckpointError
 
-NO_DATA = """Three ways out:
+NO_DATA = """Four ways out:
   --data-root PATH  the same data set elsewhere, with these files below it
   --mini            the embedded data set: no download, minutes on a CPU
-  put the data set where the config looks for it, relative to this folder"""
+  put the data set where the config looks for it, relative to this folder
+  python tools/download_dataset.py --list  those that it fetches, and how to get the others"""
 NO_PERSONS = """
 Person detections are a download of mmpose's; without them, the true boxes serve:
   --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None"""

@@ -18,6 +18,7 @@ from mmhrnet.apis.checks import check_device
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.models import build_tensor_model, normalization
 from mmhrnet.apis.run import make_config
+from mmhrnet.apis.weights import check_complete
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
 
@@ -35,6 +36,7 @@ def export_config(
     static: bool = False,
     device: str = 'cpu',
     mini: bool = False,
+    data_root: str | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> Path:
     """Writes the deploy form of a config's model into one file and prints how it was checked.
@@ -49,6 +51,7 @@ def export_config(
         static: Fix batch size, height and width instead of leaving them free.
         device: Device to export for.
         mini: The config as ``mini`` trains it.
+        data_root: The data set that ``mini`` trained on, if not the embedded one.
         cfg_options: Settings over the config.
 
     Returns:
@@ -60,7 +63,7 @@ def export_config(
     """
     out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
     check_format(format, out)
-    cfg = make_config(config, mini=mini, cfg_options=cfg_options)
+    cfg = make_config(config, mini=mini, data_root=data_root, cfg_options=cfg_options)
     check_device(device)
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
     model = build_tensor_model(cfg).eval()
@@ -100,5 +103,6 @@ def _suffix(format: str) -> str:
 def _load_weights(model: torch.nn.Module, checkpoint: str | Path) -> None:
     try:
         load_checkpoint(model, str(checkpoint), map_location='cpu')
+        check_complete(model, str(checkpoint))
     except (OSError, CheckpointError) as error:
         raise ConfigError(f'The checkpoint {checkpoint} cannot be loaded: {error}') from error

@@ -179,7 +179,9 @@ def serve(
     except ImportError as error:
         raise ConfigError('The web page needs gradio: pip install gradio') from error
     page = build_page(Demo(checkpoints, data_root, device))
-    fonts: dict[str, Any] = dict(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
+    fonts: dict[str, Any] = dict(
+        font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
+    )
     try:
         page.launch(
             server_name=host,
