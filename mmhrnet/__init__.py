@@ -11,12 +11,26 @@ from typing import Any
 from mmhrnet.bridges import install_bridges
 
 __version__ = '0.1.0'
-__all__ = ['HRNet', 'HRNetC', 'HRNetV2', 'HRNetV2p', '__version__', 'list_archs']
+__all__ = [
+    'HRNet',
+    'HRNetC',
+    'HRNetV2',
+    'HRNetV2p',
+    '__version__',
+    'create_model',
+    'list_archs',
+    'list_models',
+]
+HUB = ('create_model', 'list_models')
 
 install_bridges()
 
 
 def __getattr__(name: str) -> Any:
+    if name in HUB:
+        from mmhrnet import hub
+
+        return getattr(hub, name)
     if name in __all__:
         from mmhrnet import models
 

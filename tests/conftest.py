@@ -85,17 +85,20 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Untra
     folder = tmp_path_factory.mktemp('untrained')
 
     @cache
-    def make(host: str) -> Untrained:
+    def make(config: str, mini: bool = True) -> Untrained:
+        """Of a host's name or a config file."""
         from mmengine.registry import DATASETS, MODELS, DefaultScope
 
         from mmhrnet import apis, checkpoints
 
-        cfg = apis.make_config(ROOT / 'configs' / f'{MINI[host]}.py', mini=True)
+        file = f'configs/{MINI[config]}.py' if config in MINI else config
+        cfg = apis.make_config(ROOT / file, mini=mini, from_scratch=not mini)
         torch.manual_seed(0)
-        with DefaultScope.overwrite_default_scope(host):
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
             model = randomize(MODELS.build(cfg.model))
-            meta = DATASETS.build(cfg.test_dataloader.dataset).metainfo
-        path = folder / f'{host}.pth'
+            dataset = dict(cfg.test_dataloader.dataset, lazy_init=not mini)
+            meta = DATASETS.build(dataset).metainfo
+        path = folder / (f'{config}.pth' if config in MINI else f'{Path(file).stem}-{mini}.pth')
         checkpoints.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': meta}}, path)
         return Untrained(Path(cfg.filename), path)
 

@@ -18,7 +18,8 @@ from pycocotools import mask as mask_utils
 
 from mmhrnet import apis, checkpoints
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.demo import ImageError, demo, read_image
+from mmhrnet.apis.demo import demo
+from mmhrnet.apis.images import ImageError, read_image
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.predict import Predictor
 from mmhrnet.apis.weights import find_weights

@@ -159,7 +159,7 @@ def test_max_pooling_of_free_size_cannot_be_exported(tmp_path: Path) -> None:
     [
         (dict(format='tensorrt'), 'unknown: use one of pt2, aoti, onnx'),
         (dict(out='a.onnx'), 'must end in .pt2'),
-        (dict(checkpoint='nowhere.pth'), 'The checkpoint nowhere.pth cannot be loaded'),
+        (dict(checkpoint='nowhere.pth'), 'The weights nowhere.pth cannot be loaded'),
         (dict(device='cuda'), 'needs a GPU'),
         (dict(shape=[32]), 'needs an example of 2 images or more with sides of 33 or more'),
         (dict(batch=1), 'needs an example of 2 images'),

@@ -8,12 +8,16 @@ from mmhrnet.apis.convert import convert_checkpoint
 from mmhrnet.checkpoints import FORMS, CheckpointError
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', help='checkpoint: a .pth or .safetensors file, or a URL')
     parser.add_argument('dst', help='file to write, .pth or .safetensors')
     parser.add_argument('--to', choices=list(FORMS), default='mmhrnet', help='names to write')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
     try:
         print(convert_checkpoint(args.src, args.dst, args.to))
     except (CheckpointError, OSError) as error:

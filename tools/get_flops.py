@@ -12,7 +12,7 @@ from rich.console import Console
 from mmhrnet.analysis.complexity import complexity_table
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or an architecture like w32')
     parser.add_argument(
@@ -22,7 +22,11 @@ def main() -> None:
         metavar=('H', 'W'),
         help="height and width, or one side; default: the config's own, 224 for an architecture",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
     shape = args.shape and (args.shape[0], args.shape[-1])
     try:
         Console().print(complexity_table(args.config, shape))

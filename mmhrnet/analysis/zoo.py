@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from rich.table import Table
@@ -23,6 +23,20 @@ PUBLISHED_AS = {
     'accuracy/top1': ('Top 1 Accuracy', 1),
     'accuracy/top5': ('Top 5 Accuracy', 1),
 }
+FRACTIONS = ('AP', 'PCKh')  # of the metafiles' figures; all others are in per cent
+LESS_IS_BETTER = ('NME',)
+# Images of the published figures, by the metafiles' name of the data set. Not here, and not
+# checked, are those that are counted in persons or faces or on whose number sources disagree.
+VALIDATION_IMAGES = {
+    'COCO': 5000,
+    'Cityscapes': 500,
+    'ADE20K': 2000,
+    'COCO-Stuff 10k': 1000,
+    'ImageNet-1k': 50000,
+    'WFLW': 2500,
+    '300W': 689,
+    'COFW': 507,
+}
 TABLES_HEAD = """# Models
 
 Every config, with parameters, multiply-adds and the published figure. Where there are weights, the
@@ -35,6 +49,12 @@ LIBRARIES = {
     'mmpose': 'Pose and facial landmarks (mmpose)',
     'mmseg': 'Segmentation (mmseg)',
     'mmpretrain': 'Classification (mmpretrain, ImageNet-1k, 224x224)',
+}
+TASKS = {
+    'mmdet': 'Object Detection',
+    'mmpose': '2D Keypoint',
+    'mmseg': 'Semantic Segmentation',
+    'mmpretrain': 'Image Classification',
 }
 
 
@@ -101,3 +121,103 @@ def result_table(
         cells = [f'{values[metric]:.3f}' for values in columns.values()]
         table.add_row(metric, *cells, *([figure] if compare else []))
     return table
+
+
+class Evaluation(NamedTuple):
+    """What a host's evaluator measured, and on how many images."""
+
+    metrics: Mapping[str, float]
+    images: int
+    library: str
+
+
+class ZooRow(NamedTuple):
+    """One metric of one config, in per cent points, or why there is none."""
+
+    config: str
+    task: str = '-'
+    metric: str = '-'
+    measured: float | None = None
+    published: float | None = None
+    difference: float | None = None
+    verdict: str = ''
+    error: str = ''
+    checkpoint: str | None = None
+
+
+def compare_to_published(
+    config: str, evaluation: Evaluation, *, same_data: bool, tolerance: float
+) -> list[ZooRow]:
+    """The metrics that papers report, or all where it is none of them, beside the published ones.
+
+    Args:
+        config: File name of the config, without its suffix.
+        evaluation: What was measured.
+        same_data: False if the data are known to be others than those of the published figure.
+        tolerance: Per cent points within which a figure counts as the published one.
+    """
+    results = [r for m in metafile_models() if m['Name'] == config for r in m.get('Results', ())]
+    result = results[0] if results else {}
+    task = result.get('Task') or TASKS.get(evaluation.library, '-')
+    published = published_results(config)
+    expected = VALIDATION_IMAGES.get(result.get('Dataset', ''))
+    other = _other_data(evaluation.images, expected, same_data)
+    metrics, rows = evaluation.metrics, []
+    for metric in [metric for metric in metrics if metric in PUBLISHED_AS] or metrics:
+        name, factor = PUBLISHED_AS.get(metric, (metric, 1))
+        percent = 100 if name in FRACTIONS else 1
+        row = ZooRow(config, task, name, round(float(metrics[metric]) * factor * percent, 2))
+        figure = published.get(name)
+        rows.append(_judge(row, figure and round(figure * percent, 2), other, tolerance))
+    return rows
+
+
+def _judge(row: ZooRow, published: float | None, other: str, tolerance: float) -> ZooRow:
+    if published is None or row.measured is None:
+        return row._replace(verdict='no published figure')
+    difference = round(row.measured - published, 2)
+    verdict = other or _verdict(row.metric, difference, tolerance)
+    return row._replace(published=published, difference=difference, verdict=verdict)
+
+
+def _other_data(images: int, expected: int | None, same_data: bool) -> str:
+    if expected not in (None, images):
+        return f'other data ({images} images, not {expected})'
+    return '' if same_data else f'other data ({images} images)'
+
+
+def _verdict(metric: str, difference: float, tolerance: float) -> str:
+    if abs(difference) <= tolerance:
+        return f'within {tolerance:g}'
+    better = (difference < 0) == (metric in LESS_IS_BETTER)
+    return f'{"above" if difference > 0 else "below"} ({"better" if better else "worse"})'
+
+
+def zoo_table(rows: Sequence[ZooRow]) -> Table:
+    """All rows in one table; why something failed is in Markdown and JSON."""
+    table = Table(title='measured beside published, in per cent')
+    for heading in ZooRow._fields[:7]:
+        if heading in ('measured', 'published', 'difference'):
+            table.add_column(heading, justify='right', no_wrap=True)
+        else:
+            table.add_column(heading, overflow='fold')
+    for row in rows:
+        table.add_row(*_zoo_cells(row._replace(verdict='failed', error='') if row.error else row))
+    return table
+
+
+def zoo_markdown(rows: Sequence[ZooRow], title: str) -> str:
+    """All rows as Markdown, under a heading."""
+    headings = ZooRow._fields[:7]
+    lines = [headings, ['---'] * len(headings), *map(_zoo_cells, rows)]
+    table = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    return f'# Measured beside published\n\n{title}\n\n{table}\n'
+
+
+def _zoo_cells(row: ZooRow) -> tuple[str, ...]:
+    measured, published = (
+        '-' if value is None else f'{value:.2f}' for value in (row.measured, row.published)
+    )
+    difference = '-' if row.difference is None else f'{row.difference:+.2f}'
+    verdict = f'failed: {row.error}'.replace('|', '\\|') if row.error else row.verdict
+    return (row.config, row.task, row.metric, measured, published, difference, verdict)

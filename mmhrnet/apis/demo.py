@@ -12,11 +12,11 @@ from typing import Any, TextIO
 import cv2
 import mmcv
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
 from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.images import ImageError, read_image
 from mmhrnet.apis.predict import Prediction, Predictor
 from mmhrnet.files import beside, write_bytes, write_text
 
@@ -24,37 +24,6 @@ CONSOLE = Console()
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 FPS = 25.0  # of a video that does not say
-MAX_PIXELS = 100_000_000  # of an image: 300 MB when decoded
-
-
-class ImageError(ConfigError):
-    """An image that cannot be read, with the reason."""
-
-
-def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads an image of any depth and channels as BGR, (H, W, 3) uint8, upright by its EXIF.
-
-    Raises:
-        ImageError: No such file, no image, truncated, or of more than ``max_pixels``.
-    """
-    if not Path(path).is_file():
-        raise ImageError(f'There is no image {path}')
-    try:
-        with Image.open(path) as header:
-            width, height = header.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    f'{path} has {width}x{height} pixels, more than {max_pixels:,}: make it smaller'
-                )
-            header.load()  # OpenCV fills what is missing of a truncated file without a word
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f'{path} is no readable image: {error}') from error
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f'{path} is of a kind that OpenCV does not read: save it as PNG')
-    return image
 
 
 def demo(

@@ -15,11 +15,9 @@ from rich.table import Table
 import mmhrnet
 from mmhrnet.analysis.complexity import input_size
 from mmhrnet.apis.checks import check_device
-from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.models import build_tensor_model, normalization
 from mmhrnet.apis.run import make_config
 from mmhrnet.apis.weights import check_complete
-from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
 
 CONSOLE = Console()
@@ -70,7 +68,8 @@ def export_config(
     if checkpoint is None:
         CONSOLE.print('No checkpoint given: the file gets random weights.')
     else:
-        _load_weights(model.model, checkpoint)
+        check_complete(model.model, str(checkpoint))
+        load_checkpoint(model.model, str(checkpoint), map_location='cpu')
     images = torch.zeros(batch, 3, height, width, device=device)
     with torch.no_grad():
         outputs = model.to(device)(images)
@@ -98,11 +97,3 @@ def describe(cfg: Config, name: str, outputs: int, fixed: Any) -> dict[str, Any]
 
 def _suffix(format: str) -> str:
     return FORMATS[format].suffix if format in FORMATS else ''
-
-
-def _load_weights(model: torch.nn.Module, checkpoint: str | Path) -> None:
-    try:
-        load_checkpoint(model, str(checkpoint), map_location='cpu')
-        check_complete(model, str(checkpoint))
-    except (OSError, CheckpointError) as error:
-        raise ConfigError(f'The checkpoint {checkpoint} cannot be loaded: {error}') from error

@@ -79,7 +79,8 @@ class Predictor:
         weights = find_weights(config, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
         try:
-            self.inferencer = self.task.build(self.cfg, weights, device)
+            with DefaultScope.overwrite_default_scope(self.scope):
+                self.inferencer = self.task.build(self.cfg, weights, device)
             check_complete(self.inferencer.model, weights)
         except (OSError, CheckpointError) as error:
             raise ConfigError(f'The weights {weights} cannot be loaded: {error}') from error

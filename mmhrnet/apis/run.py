@@ -15,7 +15,6 @@ from rich.console import Console
 from mmhrnet.analysis import best_values, draw_predictions, plot_curves, read_scalars, result_table
 from mmhrnet.apis.checks import check_data, check_weights
 from mmhrnet.apis.config import (
-    ConfigError,
     load_config,
     set_training,
     set_work_dir,
@@ -24,6 +23,7 @@ from mmhrnet.apis.config import (
     use_train_split,
 )
 from mmhrnet.apis.mini import fit_schedule, use_mini
+from mmhrnet.apis.weights import check_complete, find_weights
 
 CONSOLE = Console()
 BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
@@ -115,7 +115,7 @@ def test(
 
     Args:
         config: Config file of any host.
-        checkpoint: Checkpoint file.
+        checkpoint: Checkpoint file or URL.
         split: 'test', or 'train' for the training data through the test's pipeline.
         show_dir: Folder for pictures of predictions.
         shared: Arguments of :func:`make_config`.
@@ -123,14 +123,7 @@ def test(
     Raises:
         ConfigError: Arguments or data that cannot work.
     """
-    cfg = make_config(config, **shared)
-    if not Path(checkpoint).is_file():
-        raise ConfigError(f'There is no checkpoint {checkpoint}')
-    cfg.load_from = str(checkpoint)
-    if split == 'train':
-        use_train_split(cfg)
-    check_data(cfg, loaders=('test_dataloader',))
-    runner = build_runner(cfg)
+    runner = build_test_runner(config, checkpoint, split=split, **shared)
     metrics = runner.test()
     if is_main_process():
         published = split == 'test' and not shared.get('mini')
@@ -139,6 +132,20 @@ def test(
             pictures = draw_predictions(runner, runner.test_dataloader, show_dir)
             _print_files({'predictions': pictures})
     return metrics
+
+
+def build_test_runner(
+    config: str | Path, checkpoint: str | Path | None, *, split: str = 'test', **shared: Any
+) -> Runner:
+    """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
+    cfg = make_config(config, **shared)
+    cfg.load_from = find_weights(config, checkpoint)
+    if split == 'train':
+        use_train_split(cfg)
+    check_data(cfg, loaders=('test_dataloader',))
+    runner = build_runner(cfg)
+    check_complete(runner.model, cfg.load_from)
+    return runner
 
 
 def report(runner: Runner, name: str, published: bool) -> None:

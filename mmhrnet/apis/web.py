@@ -13,7 +13,7 @@ from rich.console import Console
 from mmhrnet.analysis.streams import plot_streams, record_streams
 from mmhrnet.analysis.zoo import metafile_models
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.demo import read_image
+from mmhrnet.apis.images import read_image
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.predict import Predictor
 

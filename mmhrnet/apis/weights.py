@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmhrnet.analysis.zoo import metafile_models
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.checkpoints import fit, summary, unwrap
+from mmhrnet.checkpoints import CheckpointError, fit, summary, unwrap
 
 TRAIN = 'Train some: python tools/train.py {config} (--mini: minutes, on an embedded data set)'
 
@@ -33,29 +34,34 @@ def find_weights(config: str | Path, checkpoint: str | Path | None) -> str:
     ]
     if not urls:
         raise ConfigError(
-            f'No weights are published for {name}: say --checkpoint FILE. '
-            f'{TRAIN.format(config=config)}'
+            f'No weights are published for {name}: give a checkpoint. {TRAIN.format(config=config)}'
         )
     return urls[0]
 
 
 def check_complete(model: nn.Module, weights: str) -> None:
-    """Raises a ConfigError if the model has tensors that the weights do not: they are random.
+    """Raises a ConfigError if the weights cannot be had, or lack tensors of the model.
 
-    Training may begin so; what is tested or shown may not.
+    Training may begin with a random head; what is tested or shown may not have one.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu', logger='silent')
-    state = checkpoint.get('state_dict', checkpoint)
-    own = model.state_dict()
-    new = [name for name, tensor in own.items() if _shape(state.get(name)) != tensor.shape]
-    if new:
-        new = fit(unwrap(checkpoint), model)[1].new
+    network: Any = model.module if is_model_wrapper(model) else model
+    try:
+        new = _missing(network, weights)
+    except (OSError, CheckpointError) as error:
+        raise ConfigError(f'The weights {weights} cannot be loaded: {error}') from error
     if new:
         raise ConfigError(
             f'The weights {weights} leave parts of this model random: {summary(new)}. '
             'Take the config and options that they were trained with (--mini, --data-root, '
             '--cfg-options)'
         )
+
+
+def _missing(network: nn.Module, weights: str) -> list[str]:
+    checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu', logger='silent')
+    state, own = checkpoint.get('state_dict', checkpoint), network.state_dict()
+    new = [name for name, tensor in own.items() if _shape(state.get(name)) != tensor.shape]
+    return fit(unwrap(checkpoint), network)[1].new if new else []
 
 
 def _shape(value: Any) -> Any:

@@ -1,7 +1,12 @@
-"""``torch.load`` with ``weights_only=True`` and an explicit list of harmless types."""
+"""``torch.load`` with ``weights_only=True`` and an explicit list of harmless types.
+
+A safetensors file has room for tensors and strings: its metadata takes the config as text and the
+data set's names and colours as JSON, in which tuples, arrays and other dicts are marked.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -13,6 +18,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+
+from mmhrnet.files import beside
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
 SAFETENSORS = '.safetensors'
@@ -87,6 +94,9 @@ def _import(name: str) -> Any:
 def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str = '') -> Any:
     """Reads a checkpoint without running anything in it.
 
+    A ``.safetensors`` file gives its tensors by name; one with a config or a description of the
+    data set in its metadata gives ``{'state_dict': ..., 'meta': ...}`` like a ``.pth``.
+
     Args:
         source: Path or binary file.
         map_location: As in ``torch.load``.
@@ -123,37 +133,88 @@ def load_url(
     )
 
 
-def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
+def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
         tensors = load_file(path)
-    except (SafetensorError, ValueError) as error:
+        with safe_open(path, framework='pt') as file:
+            meta = _meta_of(file.metadata() or {})
+    except (SafetensorError, ValueError, TypeError) as error:
         raise CheckpointError(f'{path} is truncated or no safetensors file: {error}') from error
     on = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
-    return {name: tensor.to(on) for name, tensor in tensors.items()}
+    tensors = {name: tensor.to(on) for name, tensor in tensors.items()}
+    return {'state_dict': tensors, 'meta': meta} if meta else tensors
 
 
 def save(content: dict[str, Any], path: str | Path) -> None:
     """Writes a checkpoint in one step: beside its place first, then renamed.
 
-    A ``.safetensors`` file takes the tensors of ``state_dict`` alone.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        if path.suffix == SAFETENSORS:
-            from safetensors.torch import save_file
+    The same content gives the same bytes. A ``.safetensors`` file takes the tensors of
+    ``state_dict``, and of ``meta`` the config and the description of the data set.
 
-            tensors = {name: t.contiguous() for name, t in content['state_dict'].items()}
-            save_file(tensors, beside, metadata={'format': 'pt'})
-        else:
-            torch.save(content, beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    Raises:
+        CheckpointError: The description holds what JSON cannot.
+    """
+    writer = _write_safetensors if Path(path).suffix == SAFETENSORS else torch.save
+    # Into an open file: a name would become part of torch's bytes.
+    with beside(path) as temporary, temporary.open('wb') as file:
+        writer(content, file)
+
+
+def _write_safetensors(content: dict[str, Any], file: IO[bytes]) -> None:
+    from safetensors.torch import save
+
+    tensors = {name: tensor.contiguous() for name, tensor in content['state_dict'].items()}
+    data = save(tensors, metadata={'format': 'pt', **_metadata_of(content.get('meta', {}))})
+    size = int.from_bytes(data[:8], 'little')
+    # The library writes metadata in random order.
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True).encode()
+    header += b' ' * (-len(header) % 8)
+    file.writelines((len(header).to_bytes(8, 'little'), header, data[8 + size :]))
+
+
+def _metadata_of(meta: dict[str, Any]) -> dict[str, str]:
+    found = {'cfg': meta['cfg']} if 'cfg' in meta else {}
+    if 'dataset_meta' in meta:
+        found['dataset_meta'] = json.dumps(_marked(meta['dataset_meta']))
+    return found
+
+
+def _meta_of(metadata: dict[str, str]) -> dict[str, Any]:
+    meta: dict[str, Any] = {'cfg': metadata['cfg']} if 'cfg' in metadata else {}
+    if 'dataset_meta' in metadata:
+        meta['dataset_meta'] = json.loads(metadata['dataset_meta'], object_hook=_unmarked)
+    return meta
+
+
+def _marked(value: Any) -> Any:
+    """The value as JSON has it, with a mark on tuples, arrays and dicts of other keys."""
+    if isinstance(value, np.ndarray):
+        array = {'dtype': value.dtype.str, 'shape': value.shape}
+        return {'__array__': _marked(value.tolist()), **array}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {'__tuple__': _marked(list(value))}
+    if isinstance(value, list):
+        return [_marked(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _marked(item) for key, item in value.items()}
+    if isinstance(value, dict):
+        return {'__items__': [[_marked(key), _marked(item)] for key, item in value.items()]}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise CheckpointError(f'safetensors has no room for a {type(value).__name__}: use .pth')
+
+
+def _unmarked(found: dict[str, Any]) -> Any:
+    if '__array__' in found:
+        return np.array(found['__array__'], found.get('dtype')).reshape(found.get('shape', -1))
+    if '__tuple__' in found:
+        return tuple(found['__tuple__'])
+    return dict(found['__items__']) if '__items__' in found else found
 
 
 def _read(read: Callable[[], Any], name: str) -> Any:

@@ -1,0 +1,5 @@
+"""HRNets by name as plain PyTorch modules, and trained ones as files for others."""
+
+from mmhrnet.hub.models import create_model, list_models
+
+__all__ = ['create_model', 'list_models']

@@ -1,0 +1,270 @@
+"""Published checkpoints: the same numbers, the same bytes, nothing of the run, and a true card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import runpy
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import ExponentialMovingAverage
+
+from mmhrnet import apis, checkpoints
+from mmhrnet.apis.config import ConfigError
+from mmhrnet.hub.publish import choose_weights, logged_metrics, publish, trained_config
+
+ROOT = Path(__file__).resolve().parents[1]
+CLS = ROOT / 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+POSE = ROOT / 'configs/mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'
+SHORT = {
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+    'train_dataloader.batch_size': 2,
+    'val_dataloader.dataset.indices': 8,
+    'test_dataloader.dataset.indices': 8,
+}
+FORMATS = pytest.mark.parametrize('format', ['safetensors', 'pth'])
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('run')
+    apis.train(CLS, mini=True, work_dir=str(work_dir), cfg_options=SHORT)
+    (best,) = work_dir.glob('best_*.pth')
+    return best
+
+
+@pytest.fixture(scope='module')
+def published(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish(trained, tmp_path_factory.mktemp('out'), config=CLS, mini=True)
+
+
+def broken(trained: Path, path: Path, **tensors: torch.Tensor) -> Path:
+    content = checkpoints.load(trained)
+    content['state_dict'] |= {name.replace('__', '.'): t for name, t in tensors.items()}
+    torch.save(content, path)
+    return path
+
+
+@FORMATS
+def test_the_published_file_gives_the_metrics_of_the_original(
+    trained: Path, format: str, tmp_path: Path
+) -> None:
+    path = publish(trained, tmp_path, config=CLS, mini=True, format=format)
+    metrics = [
+        apis.test(CLS, file, mini=True, work_dir=str(tmp_path / 'test'), cfg_options=SHORT)
+        for file in (trained, path)
+    ]
+    assert metrics[0] == metrics[1]
+
+
+@FORMATS
+def test_weights_classes_and_config_stay_and_the_rest_goes(
+    trained: Path, format: str, tmp_path: Path
+) -> None:
+    before = checkpoints.load(trained)
+    after = checkpoints.load(publish(trained, tmp_path, config=CLS, mini=True, format=format))
+    assert set(after) == {'state_dict', 'meta'}
+    assert set(after['meta']) == {'cfg', 'dataset_meta'}
+    assert after['meta']['dataset_meta'] == before['meta']['dataset_meta']
+    assert after['state_dict'].keys() == before['state_dict'].keys()
+    for name, tensor in before['state_dict'].items():
+        assert torch.equal(after['state_dict'][name], tensor), name
+    cfg = Config.fromstring(after['meta']['cfg'], '.py')
+    assert cfg.model.head.num_classes == 4
+    assert 'work_dir' not in cfg
+
+
+@FORMATS
+def test_the_same_input_gives_the_same_bytes(trained: Path, format: str, tmp_path: Path) -> None:
+    first, second = (
+        publish(trained, tmp_path / name, config=CLS, mini=True, format=format) for name in 'ab'
+    )
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    assert first.name == f'{CLS.stem}-{digest[:8]}.{format}'  # torch.hub's pattern of a hash
+    assert not [path for path in (tmp_path / 'a').iterdir() if path.name.startswith('.')]
+
+
+def test_no_other_file_is_overwritten(trained: Path, published: Path, tmp_path: Path) -> None:
+    for name in (published.name, published.with_suffix('.md').name):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text('of somebody else')
+        with pytest.raises(ConfigError, match='other content'):
+            publish(trained, folder, config=CLS, mini=True)
+        assert [path.read_text() for path in folder.iterdir()] == ['of somebody else']
+
+
+def test_the_card_says_what_was_trained_and_how(published: Path) -> None:
+    card = published.with_suffix('.md').read_text()
+    for text in (
+        f'# {published.stem}',
+        '| HRNet | w18_small_v1 |',
+        '64 x 64 (H x W)',
+        '2 iterations',
+        '2 images a device',
+        'AdamW(',
+        'LinearLR(',
+        'CosineAnnealingLR(',
+        'RandomResizedCrop(',
+        hashlib.sha256(published.read_bytes()).hexdigest(),
+        'Apache-2.0',
+    ):
+        assert text in card, text
+    assert re.search(r'\| accuracy/top1 \| [\d.]+ \| step 2 \| 72.3 \|', card)
+    assert 'not to be compared' in card
+
+
+def test_code_of_the_card_runs(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / 'image.jpg'), np.zeros((64, 64, 3), np.uint8))
+    card = published.with_suffix('.md').read_text()
+    code = re.findall(r'```python\n(.*?)```', card, re.DOTALL)[-1]
+    script = tmp_path / 'use.py'
+    script.write_text(code.replace(f"'{published.name}'", f"'{published}'"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    runpy.run_path(str(script))
+    assert any(name in capsys.readouterr().out for name in ('meadow', 'beach', 'desert', 'room'))
+
+
+def test_commands_of_the_card_are_taken_by_the_tools(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = published.with_suffix('.md').read_text()
+    commands = re.findall(r'python tools/(train|test|demo)\.py (.*)', card)
+    assert len(commands) == 3
+    for tool, arguments in commands:
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments.split()])
+        assert runpy.run_path(str(ROOT / f'tools/{tool}.py'))['parse_args']().mini
+
+
+def test_metrics_of_the_user_take_the_place_of_the_logged_ones(
+    trained: Path, tmp_path: Path
+) -> None:
+    path = publish(trained, tmp_path, config=CLS, mini=True, metrics={'accuracy/top1': 12.5})
+    assert '| accuracy/top1 | 12.5 |  | 72.3 |' in path.with_suffix('.md').read_text()
+
+
+def test_logged_metrics_are_those_of_the_checkpoint_itself(tmp_path: Path) -> None:
+    log = tmp_path / '20260101/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    records = [
+        {'step': 10, 'coco/AP': 0.5, 'coco/AR': 0.9},
+        {'step': 20, 'coco/AP': 0.6, 'coco/AR': 0.8},
+    ]
+    log.write_text('\n'.join(map(json.dumps, [{'step': 20, 'loss': 1.0}, *records])))
+    assert logged_metrics(tmp_path, {'iter': 20}) == {
+        'coco/AP': (0.6, 'step 20'),
+        'coco/AR': (0.8, 'step 20'),
+    }
+    best = {'coco/AP': (0.6, 'step 20'), 'coco/AR': (0.9, 'step 10')}
+    assert logged_metrics(tmp_path, {'iter': 15}) == best
+
+
+def test_descriptions_of_data_sets_come_back_from_safetensors(tmp_path: Path) -> None:
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+    meta = parse_pose_metainfo(dict(from_file='configs/_base_/datasets/coco.py'))
+    meta |= {'palette': [(1, 2, 3)], 'none': None, 'empty': np.zeros((0, 2)), 'one': np.int64(1)}
+    content = {'state_dict': {'a': torch.ones(2)}, 'meta': {'dataset_meta': meta}}
+    checkpoints.save(content, tmp_path / 'a.safetensors')
+    found = checkpoints.load(tmp_path / 'a.safetensors')['meta']['dataset_meta']
+    assert found.keys() == meta.keys()
+    for key, value in meta.items():
+        if isinstance(value, np.ndarray):
+            assert found[key].dtype == value.dtype
+            assert found[key].shape == value.shape
+            assert np.array_equal(found[key], value), key
+        else:
+            assert found[key] == value, key
+    assert all(type(a) is type(b) for a, b in zip(found['flip_pairs'], meta['flip_pairs']))
+    assert isinstance(found['palette'][0], tuple)
+    assert 0 in found['keypoint_id2name']
+
+
+def test_safetensors_without_a_description_stay_plain_tensors(tmp_path: Path) -> None:
+    checkpoints.save({'state_dict': {'a': torch.ones(2)}}, tmp_path / 'a.safetensors')
+    assert list(checkpoints.load(tmp_path / 'a.safetensors')) == ['a']
+
+
+def test_what_json_cannot_hold_is_named(tmp_path: Path) -> None:
+    content = {'state_dict': {'a': torch.ones(2)}, 'meta': {'dataset_meta': {'x': {1, 2}}}}
+    with pytest.raises(checkpoints.CheckpointError, match='no room for a set'):
+        checkpoints.save(content, tmp_path / 'a.safetensors')
+    assert not list(tmp_path.iterdir())
+
+
+def test_averaged_weights_are_taken_where_mmengine_saves_them() -> None:
+    from mmengine.hooks import EMAHook
+
+    model, averaged = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    hook = EMAHook()
+    hook.src_model, hook.ema_model = model, ExponentialMovingAverage(averaged)
+    content = {'state_dict': model.state_dict()}
+    hook.before_save_checkpoint(Namespace(), content)
+    assert torch.equal(choose_weights(content)['weight'], averaged.weight)
+    assert torch.equal(choose_weights(content, raw=True)['weight'], model.weight)
+    with pytest.raises(ConfigError, match='no EMAHook'):
+        choose_weights({'state_dict': {}}, raw=True)
+
+
+def test_config_text_of_a_checkpoint_is_read_and_never_run(tmp_path: Path) -> None:
+    given = Config(dict(a=1))
+    ran = tmp_path / 'ran'
+    text = f"b = __import__('os').mkdir({str(ran)!r})\n"
+    assert trained_config({'cfg': text}, given) == (given, text)
+    assert not ran.exists()
+    text = (
+        f"model = dict(\n    x={{'a-b': (1, None)}})\nwork_dir = 'w'\nroot = '{Path.home()}/data'\n"
+    )
+    cfg, public = trained_config({'cfg': text}, given)
+    assert cfg.model.x == {'a-b': (1, None)}
+    assert 'work_dir' not in public
+    assert "root = '~/data'" in public
+
+
+@pytest.mark.parametrize(
+    ('tensors', 'message'),
+    [
+        (
+            dict(head__fc__bias=torch.zeros(9)),
+            r'1 of another shape \(head.fc.bias \(9,\) not \(4,\)',
+        ),
+        (dict(new__weight=torch.zeros(1)), r'1 unknown to the config \(new.weight\)'),
+        (dict(head__fc__bias=torch.full((4,), torch.nan)), '1 tensors hold NaN.*head.fc.bias'),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    trained: Path, tensors: dict, message: str, tmp_path: Path
+) -> None:
+    path = broken(trained, tmp_path / 'a.pth', **tensors)
+    with pytest.raises(ConfigError, match=message):
+        publish(path, tmp_path / 'out', config=CLS, mini=True)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_another_config_is_named(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'head.fc.weight \(4, 2048\) not \(1000, 2048\).*--mini'):
+        publish(trained, tmp_path, config=CLS)
+
+
+def test_errors_of_the_tool_are_one_clear_line(tmp_path: Path) -> None:
+    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/publish_model.py')]
+    arguments = ['no.pth', str(tmp_path), '--config', str(CLS)]
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == ['publish_model.py: There is no checkpoint no.pth']
