@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 import mmhrnet  # noqa: F401 (first, so that its bridges stand before any host is imported)
+from mmhrnet.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / 'shared' / 'data'
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--figures', help='JSON file that takes what the tests measured')
+
+
+@pytest.fixture(scope='session')
+def figure(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Any], None]]:
+    """Keeps a measured figure by its name; ``--figures FILE`` adds them to a file."""
+    figures: dict[str, Any] = {}
+    yield figures.__setitem__
+    path = request.config.getoption('--figures')
+    if path and figures:
+        known = json.loads(Path(path).read_text()) if Path(path).is_file() else {}
+        write_text(path, json.dumps(known | figures, indent=1))
 
 
 @pytest.fixture(scope='session')
