@@ -26,7 +26,12 @@ CODE = re.compile(r'```python\n(.*?)```', re.DOTALL)
 
 CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 DET = 'configs/mmdet/mask-rcnn_hrnetv2p-w18-1x_coco.py'
-TWO_STEPS = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2']
+TWO_STEPS = [
+    'train_cfg.max_iters=2',
+    'train_cfg.val_interval=2',
+    'train_dataloader.batch_size=2',
+    'default_hooks.logger.interval=1',
+]
 TWO_IMAGES = ['test_dataloader.dataset.indices=2']
 NOT_RUN = {  # the reason, by how the command begins
     'make': 'it is what runs these tests, or hours',
@@ -81,7 +86,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, scene: Path) -> Path:
     from mmhrnet.datasets import mini_root
 
     folder = tmp_path_factory.mktemp('checkout')
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'docs', 'tools'):
         shutil.copytree(ROOT / name, folder / name)
     (folder / 'data').mkdir()
     (folder / 'data/coco').symlink_to(mini_root())
@@ -152,7 +157,8 @@ def shorten(words: list[str]) -> list[str]:
     if tool in ('test', 'benchmark_zoo'):
         return ['--cfg-options', *TWO_IMAGES]
     if tool == 'benchmark' and '--quick' not in words:
-        return ['--shape', '128x128', '--rounds', '1']
+        forms = [] if '--rewrites' in words else ['--forms', 'eager', 'channels_last']
+        return ['--shape', '128x128', '--rounds', '1', *forms]
     return []
 
 
