@@ -1,5 +1,5 @@
 # `make demo` and `make test` each set up everything from nothing.
-.PHONY: demo test test-all lint setup clean
+.PHONY: demo test test-all reliability lint setup clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -23,6 +23,14 @@ test: lint
 
 test-all: lint
 	$(PY) -m pytest -m ''
+
+# What docs/reliability.md promises, measured; its table is written anew.
+FIGURES := work_dirs/reliability.json
+PROMISES := hostile bad_input kill_and_resume hooks distributed load
+reliability: setup
+	rm -f $(FIGURES)
+	$(PY) -m pytest -m '' --figures $(FIGURES) $(PROMISES:%=tests/test_%.py)
+	$(PY) tests/reliability_page.py $(FIGURES) docs/reliability.md
 
 lint: setup
 	$(PY) -m ruff check .

@@ -1,10 +1,12 @@
-"""The model registry of mmhrnet.
+"""The registries of mmhrnet.
 
 MMEngine imports ``<scope>.registry`` when it meets a type with the prefix ``<scope>.``, so the
 name of this file makes ``type='mmhrnet.HRNet'`` work in any host's config with no other line.
 """
 
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmhrnet', locations=['mmhrnet.models'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmhrnet', locations=['mmhrnet.hooks'])

@@ -20,7 +20,7 @@ import pytest
 from rich.progress import Progress
 
 from mmhrnet import apis
-from mmhrnet.apis.checks import check_data
+from mmhrnet.apis.checks import check_paths
 from mmhrnet.datasets import download, sources
 from mmhrnet.datasets.download import DownloadError, download_dataset, fetch
 from mmhrnet.datasets.sources import SOURCES, File, Source, guide
@@ -474,7 +474,7 @@ def test_coco_is_where_the_configs_look_for_it(
     ):
         path = ROOT / f'configs/{config}.py'
         root = str(tmp_path / 'coco')
-        check_data(apis.make_config(path, data_root=root, cfg_options=cfg_options))
+        check_paths(apis.make_config(path, data_root=root, cfg_options=cfg_options))
 
 
 @pytest.mark.parametrize('name', SOURCES)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
 
 from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts
+from mmhrnet.apis.contents import check_contents
 from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.models.checks import suggest
 
+LOGGER = logging.getLogger(__name__)
+UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the (?P<scope>\w+)::(?P<kind>.+?) registry')
+WRONG_ARGUMENT = re.compile(r'.*__init__\(\) (got an unexpected keyword|missing \d+ required)')
 NO_DATA = """Four ways out:
   --data-root PATH  the same data set elsewhere, with these files below it
   --mini            the embedded data set: no download, minutes on a CPU
@@ -28,7 +40,14 @@ NO_WEIGHTS = """Three ways out:
 
 
 def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Raises a ConfigError that lists what is not there, or names what is wrong in the data."""
+    check_paths(cfg, loaders)
+    check_contents(cfg, loaders)
+
+
+def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
     """Raises a ConfigError that lists each annotation file and image folder that is not there."""
+    _check_loaders(cfg, loaders)
     paths = [path for dataset in datasets(cfg, loaders) for path in _paths(dataset)]
     missing = sorted({str(path) for path in paths if not path.exists()})
     if missing:
@@ -61,6 +80,90 @@ def check_device(device: str | None) -> str:
     if kind == 'cuda' and not torch.cuda.is_available():
         raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
     return device
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
+    """Merges ``--cfg-options``; says of a new key which known one it may be meant to be.
+
+    Raises:
+        ConfigError: An option inside of something that has no keys, or beyond the end of a list.
+    """
+    for key, value in (options or {}).items():
+        _warn_of_new_key(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            text = str(error.args[0] if error.args else error)
+            raise ConfigError(f'--cfg-options {key}={value}: {text}') from error
+
+
+def _warn_of_new_key(cfg: Config, key: str) -> None:
+    node: Any = cfg
+    for part in key.split('.'):
+        if not isinstance(node, (Config, ConfigDict)):
+            return
+        hint = '' if part in node else suggest(part, [str(name) for name in node.keys()])  # noqa: SIM118 (of a Config, not its file)
+        if hint:
+            LOGGER.warning('--cfg-options %s: the config has no %r, %sIt is added', key, part, hint)
+        node = node.get(part)
+
+
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Turns what a config makes the registries and mmhrnet itself raise into a ConfigError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        text = _explain(error, str(error.args[0]) if error.args else '')
+        if isinstance(error, ConfigError) or not text:
+            raise
+        raise ConfigError(text) from error
+
+
+def _explain(error: Exception, text: str) -> str:
+    unknown = UNKNOWN_TYPE.match(text)
+    if unknown:
+        kind, (prefix, _, name) = unknown['kind'], unknown['type'].rpartition('.')
+        scope = prefix or unknown['scope']
+        hint = suggest(name, _registered(scope, kind))
+        return (
+            f'type={unknown["type"]!r} is no {kind} of {scope}: {hint}Correct it, or name the '
+            'module that registers it in custom_imports'
+        )
+    if isinstance(error, TypeError):
+        return text if WRONG_ARGUMENT.match(text) else ''
+    ours = _module(error.__traceback__).startswith('mmhrnet.')  # written for those who use it
+    return text if ours and type(error) is ValueError else ''
+
+
+def _module(traceback: TracebackType | None) -> str:
+    """The module that raised."""
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_globals.get('__name__', '') if traceback else ''
+
+
+def _registered(scope: str, kind: str) -> set[str]:
+    """Names of the types of a kind, those of the registries above it included."""
+    module = sys.modules.get(f'{scope}.registry')
+    found = [r for r in vars(module or object).values() if isinstance(r, Registry)]
+    registry = next((r for r in found if (r.scope, r.name) == (scope, kind)), None)
+    names: set[str] = set()
+    while registry:
+        names |= set(registry.module_dict)
+        registry = registry.parent
+    return names
+
+
+def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
+    for name in loaders:
+        loader = cfg.get(name)
+        if loader is None and name == loaders[0]:
+            raise ConfigError(f'The config has no {name}: set one, as those in configs/ do')
+        if loader is not None and not isinstance(loader, dict):
+            raise ConfigError(f'{name} must be a dict with a dataset, it is {loader!r}')
+        if loader is not None and not isinstance(loader.get('dataset'), dict):
+            raise ConfigError(f'{name}.dataset must be a dict, it is {loader.get("dataset")!r}')
 
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:

@@ -21,11 +21,18 @@ def load_config(path: str | Path) -> Config:
     """Reads a config file of any host.
 
     Raises:
-        ConfigError: The file does not exist.
+        ConfigError: The file does not exist, cannot be read, or has no model.
     """
     if not Path(path).is_file():
         raise ConfigError(f'There is no config {path}; those of mmhrnet are in configs/<library>/')
-    return Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # the file is a program, which may raise anything
+        reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        raise ConfigError(f'The config {path} cannot be read: {reason}') from error
+    if not isinstance(cfg.get('model'), dict):
+        raise ConfigError(f"The config {path} has no 'model': set one, or name a _base_ with one")
+    return cfg
 
 
 def dicts(node: Any) -> Iterator[ConfigDict]:
@@ -111,6 +118,11 @@ def set_training(
     Raises:
         ConfigError: A flag that this config has nothing to set for.
     """
+    if resume and resume != 'auto' and '://' not in resume and not Path(resume).is_file():
+        raise ConfigError(
+            f'--resume {resume} is no file: name a checkpoint, or give --resume without a value '
+            'for the latest of the work folder'
+        )
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume

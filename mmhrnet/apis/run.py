@@ -13,8 +13,9 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from mmhrnet.analysis import best_values, draw_predictions, plot_curves, read_scalars, result_table
-from mmhrnet.apis.checks import check_data, check_weights
+from mmhrnet.apis.checks import check_data, check_weights, config_errors, merge_options
 from mmhrnet.apis.config import (
+    ConfigError,
     load_config,
     set_training,
     set_work_dir,
@@ -22,10 +23,13 @@ from mmhrnet.apis.config import (
     use_scratch,
     use_train_split,
 )
+from mmhrnet.apis.launch import is_first, is_sharded, start_processes
 from mmhrnet.apis.mini import fit_schedule, use_mini
 from mmhrnet.apis.weights import check_complete, find_weights
+from mmhrnet.hooks.errors import TrainingError
 
 CONSOLE = Console()
+HOOKS = ('ExactResumeHook', 'MissedEvaluationHook', 'NonFiniteHook', 'PreemptionHook')
 BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
 
 
@@ -52,7 +56,7 @@ def make_config(
             use_scratch(cfg)
         if data_root:
             use_data_root(cfg, data_root)
-    cfg.merge_from_dict(cfg_options or {})
+    merge_options(cfg, cfg_options)
     if mini:
         fit_schedule(cfg)
     cfg.launcher = launcher
@@ -61,8 +65,13 @@ def make_config(
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner of the config: MMEngine's, or the one that ``runner_type`` names."""
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    """The runner of the config: MMEngine's, or the one that ``runner_type`` names.
+
+    Raises:
+        ConfigError: A type or argument that is unknown, or a model that cannot be.
+    """
+    with config_errors():
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def train(
@@ -85,22 +94,52 @@ def train(
         shared: Arguments of :func:`make_config`.
 
     Raises:
-        ConfigError: Arguments, data or weights that cannot work.
+        ConfigError: Arguments, data or weights that cannot work, a loss that is not finite, a full
+            disk, no intact checkpoint to resume.
+        SystemExit: SIGTERM, SIGINT or SIGUSR1 ended it, with 128 + the signal.
     """
     cfg = make_config(config, **shared)
     set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
-    check_data(cfg)
-    check_weights(cfg)
+    if is_first(cfg):  # of this machine; the others wait for it where they connect
+        check_data(cfg)
+        check_weights(cfg)
+    start_processes(cfg)
     if cfg.get('val_evaluator') is not None:
         hooks = cfg.setdefault('default_hooks', {})
         best = BEST_METRICS.get(cfg.get('default_scope'), 'auto')
         hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', best)
         if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
             hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False
+    use_hooks(cfg)
     runner = build_runner(cfg)
-    runner.train()
+    try:
+        with config_errors():  # data, optimizer and metrics are built now
+            runner.train()
+    except TrainingError as error:
+        raise ConfigError(str(error)) from error
+    finally:
+        runner.call_hook('restore_signals')
     if is_main_process():
         report(runner, Path(config).stem, published=not shared.get('mini'))
+
+
+def use_hooks(cfg: Config) -> None:
+    """Adds the hooks with which a training loses nothing, but those that the config names."""
+    custom = cfg.get('custom_hooks') or []
+    named = {_short_name(hook) for hook in custom}
+    missing = [dict(type=f'mmhrnet.{name}') for name in HOOKS if name not in named]
+    cfg.custom_hooks = [*custom, *missing]
+    hooks = cfg.setdefault('default_hooks', {})
+    checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    if 'AtomicCheckpointHook' in named:
+        hooks.checkpoint = None
+    elif checkpoint is not None and _short_name(checkpoint) == 'CheckpointHook':
+        checkpoint.type = 'mmhrnet.AtomicCheckpointHook'
+
+
+def _short_name(hook: Mapping[str, Any]) -> str:
+    kind = hook['type']
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
 def test(
@@ -142,7 +181,9 @@ def build_test_runner(
     cfg.load_from = find_weights(config, checkpoint)
     if split == 'train':
         use_train_split(cfg)
-    check_data(cfg, loaders=('test_dataloader',))
+    if is_first(cfg):
+        check_data(cfg, loaders=('test_dataloader',))
+    start_processes(cfg)
     runner = build_runner(cfg)
     check_complete(runner.model, cfg.load_from)
     return runner
@@ -155,9 +196,10 @@ def report(runner: Runner, name: str, published: bool) -> None:
     files = {'logs': runner.log_dir, 'curves': plot_curves(scalars, work_dir / 'curves.png')}
     bests = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     if bests:
-        runner.load_checkpoint(str(bests[-1]))
         files['best checkpoint'] = bests[-1]
         CONSOLE.print(result_table(best_values(scalars), name, published))
+    if bests and not is_sharded(runner.cfg):  # that would take all processes
+        runner.load_checkpoint(str(bests[-1]))
         files['predictions'] = draw_predictions(
             runner, runner.val_dataloader, work_dir / 'predictions'
         )

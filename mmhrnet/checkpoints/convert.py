@@ -61,12 +61,12 @@ def unwrap(checkpoint: Mapping[str, Any]) -> State:
     Raises:
         CheckpointError: It holds no tensors of an HRNet.
     """
-    state: Any = checkpoint
+    state: Any = checkpoint if isinstance(checkpoint, Mapping) else {}
     for key in WRAPPERS:
         if isinstance(state.get(key), Mapping):
             state = state[key]
             break
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = _tensors(state)
     prefix = strip(list(tensors))
     found = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
     if not recognise(found)[1]:
@@ -75,6 +75,10 @@ def unwrap(checkpoint: Mapping[str, Any]) -> State:
             f'conv1, layer1 or stage2, the first is {next(iter(tensors), "none")}'
         )
     return found
+
+
+def _tensors(found: Mapping[Any, Any]) -> State:
+    return {n: t for n, t in found.items() if isinstance(n, str) and isinstance(t, Tensor)}
 
 
 def to_common_state(state: State) -> tuple[list[str], State]:
@@ -171,6 +175,8 @@ def _adapt_input(source: State, wanted: Mapping[str, str], target: State, report
     name = 'body.conv1.weight'
     if name not in source or name not in wanted:
         return
+    if source[name].dim() != 4 or not source[name].shape[1]:
+        return  # not a convolution's
     weight, channels = source[name], target[wanted[name]].shape[1]
     if weight.shape[1] != channels:
         source[name] = adapt_channels(weight, channels)
@@ -231,7 +237,7 @@ def convert(
     forms, source = to_common_state(state)
     report = Report(_described(forms, source))
     plain = to.startswith(('official', 'timm'))  # these have biases, and no tensors of hosts
-    taken = dict(folded or {})
+    taken = _tensors(folded or {})
     if plain:
         source |= taken
     else:
@@ -259,7 +265,7 @@ def _take_biases(source: State, keep: Collection[str] = ()) -> State:
     taken: State = {}
     for name in [n for n in source if n.endswith('.conv.bias') and n not in keep]:
         mean = _mean_of(name)
-        if mean in source:
+        if mean in source and source[mean].shape == source[name].shape:
             taken |= {name: source.pop(name), mean: source[mean]}
             source[mean] = taken[mean] - taken[name]
     return taken

@@ -1,5 +1,7 @@
 """``torch.load`` with ``weights_only=True`` and an explicit list of harmless types.
 
+Before torch reads a file, :mod:`mmhrnet.checkpoints.structure` looks at what the file asks for.
+
 A safetensors file has room for tensors and strings: its metadata takes the config as text and the
 data set's names and colours as JSON, in which tuples, arrays and other dicts are marked.
 """
@@ -10,20 +12,28 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from mmhrnet.checkpoints.claims import HISTORY_STATISTICS
+from mmhrnet.checkpoints.outline import UnlistedError
+from mmhrnet.checkpoints.structure import check_structure
 from mmhrnet.files import beside
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
 SAFETENSORS = '.safetensors'
-UNLISTED = re.compile(r'GLOBAL ([\w.]+)')
+TYPE = re.compile(r'\w+(?:\.\w+)+')
+# Of the standard library, modules whose classes are values and nothing else.
+VALUE_MODULES = {'collections', 'datetime', 'decimal', 'fractions', 'pathlib', 'uuid'}
+DICTS = ('state_dict', 'ema_state_dict', 'meta', 'folded')
 
 
 class CheckpointError(RuntimeError):
@@ -61,12 +71,8 @@ def _history_statistic(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-HISTORY_STATISTICS = ('min', 'max', 'mean', 'current')
-SAFE_TYPES: list[Any] = [
-    HistoryBuffer,
-    _named(_history_statistic, 'builtins', 'getattr'),
-    *_numpy_types(),
-]
+SAFE_TYPES: list[Any] = [HistoryBuffer]
+REBUILDERS = [_named(_history_statistic, 'builtins', 'getattr'), *_numpy_types()]
 
 
 def allow(*types: Any) -> None:
@@ -74,11 +80,21 @@ def allow(*types: Any) -> None:
 
     Args:
         types: Classes, or their names like ``'package.module.Class'``.
+
+    Raises:
+        CheckpointError: No class, or one of the standard library that can run code.
     """
     for item in types:
         resolved = _import(item) if isinstance(item, str) else item
+        if not isinstance(resolved, type) or not _may_be_allowed(resolved.__module__):
+            raise CheckpointError(f'{item!r} is no class of harmless values: it is not allowed')
         if resolved not in SAFE_TYPES:
             SAFE_TYPES.append(resolved)
+
+
+def _may_be_allowed(module: str) -> bool:
+    package = module.partition('.')[0]
+    return package in VALUE_MODULES or package not in sys.stdlib_module_names
 
 
 def _import(name: str) -> Any:
@@ -106,43 +122,40 @@ def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str 
         FileNotFoundError: No such file.
         CheckpointError: Truncated, no checkpoint, or with a type that is not on the list.
     """
-    if isinstance(source, (str, Path)):
-        if not Path(source).is_file():
-            raise FileNotFoundError(f'There is no checkpoint {source}')
-        if Path(source).suffix == SAFETENSORS:
-            return _load_safetensors(source, map_location)
-    return _read(lambda: torch.load(source, map_location, weights_only=True), name or str(source))
+    if not isinstance(source, (str, Path)):
+        return _read(source, map_location, name or str(source))
+    if not Path(source).is_file():
+        raise FileNotFoundError(f'There is no checkpoint {source}')
+    if Path(source).suffix == SAFETENSORS:
+        return _load_safetensors(source, map_location)
+    with Path(source).open('rb') as file:
+        return _read(file, map_location, name or str(source))
 
 
 def load_url(
     url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
 ) -> Any:
     """Downloads a checkpoint into torch's cache and reads it like :func:`load`."""
-    if url.endswith(SAFETENSORS):
-        folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / url.rpartition('/')[2]
-        if not path.exists():
-            torch.hub.download_url_to_file(url, str(path), progress=progress)
-        return load(path, map_location)
-    return _read(
-        lambda: torch.hub.load_state_dict_from_url(
-            url, model_dir, map_location, progress, weights_only=True
-        ),
-        url,
-    )
+    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / Path(urlparse(url).path).name
+    if not path.exists():
+        torch.hub.download_url_to_file(url, str(path), progress=progress)
+    return load(path, map_location)
 
 
 def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     try:
         tensors = load_file(path)
         with safe_open(path, framework='pt') as file:
             meta = _meta_of(file.metadata() or {})
-    except (SafetensorError, ValueError, TypeError) as error:
-        raise CheckpointError(f'{path} is truncated or no safetensors file: {error}') from error
+    except Exception as error:  # whatever a damaged file leads to
+        raise CheckpointError(
+            f'{path} is truncated or no safetensors file: {_one_line(error)}'
+        ) from error
     on = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     tensors = {name: tensor.to(on) for name, tensor in tensors.items()}
     return {'state_dict': tensors, 'meta': meta} if meta else tensors
@@ -186,6 +199,8 @@ def _meta_of(metadata: dict[str, str]) -> dict[str, Any]:
     meta: dict[str, Any] = {'cfg': metadata['cfg']} if 'cfg' in metadata else {}
     if 'dataset_meta' in metadata:
         meta['dataset_meta'] = json.loads(metadata['dataset_meta'], object_hook=_unmarked)
+        if not isinstance(meta['dataset_meta'], dict):
+            raise ValueError('the description of its data set is no dict')
     return meta
 
 
@@ -211,32 +226,67 @@ def _marked(value: Any) -> Any:
 
 def _unmarked(found: dict[str, Any]) -> Any:
     if '__array__' in found:
-        return np.array(found['__array__'], found.get('dtype')).reshape(found.get('shape', -1))
+        return _array(found['__array__'], found.get('dtype'), found.get('shape', -1))
     if '__tuple__' in found:
         return tuple(found['__tuple__'])
     return dict(found['__items__']) if '__items__' in found else found
 
 
-def _read(read: Callable[[], Any], name: str) -> Any:
+def _array(values: Any, code: str | None, shape: Any) -> np.ndarray:
+    dtype = None if code is None else np.dtype(code)
+    if dtype is not None and dtype.kind not in 'biufcU':
+        raise ValueError('it has an array of other things than numbers and strings')
+    # A width that the file claims could be any.
+    return np.array(values, 'U' if dtype is not None and dtype.kind == 'U' else dtype).reshape(
+        shape
+    )
+
+
+def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     if os.environ.get(OPT_IN):
         allow(*os.environ[OPT_IN].split(','))
-    torch.serialization.add_safe_globals(SAFE_TYPES)
+    torch.serialization.add_safe_globals([*SAFE_TYPES, *REBUILDERS])
     try:
-        return read()
-    except pickle.UnpicklingError as error:
+        check_structure(file, {f'{kind.__module__}.{kind.__qualname__}' for kind in SAFE_TYPES})
+        content = torch.load(file, map_location, weights_only=True)
+    except UnlistedError as error:
         raise CheckpointError(_explain(str(error), name)) from error
-    except (EOFError, RuntimeError) as error:
-        raise CheckpointError(f'{name} is truncated or no checkpoint: {error}') from error
+    except pickle.UnpicklingError as error:
+        reason = _one_line(error).rpartition('WeightsUnpickler error:')[2].strip()
+        raise CheckpointError(
+            f'{name} is no checkpoint that can be read safely: {reason}'
+        ) from error
+    except Exception as error:  # whatever a damaged file leads to
+        raise CheckpointError(
+            f'{name} is truncated or no checkpoint: {_one_line(error)}'
+        ) from error
+    _check_dicts(content, name)
+    return content
 
 
-def _explain(message: str, name: str) -> str:
-    unlisted = UNLISTED.search(message)
-    if unlisted is None:
-        reason = message.rpartition('WeightsUnpickler error:')[2].strip().partition('\n')[0]
-        return f'{name} is no checkpoint that can be read safely: {reason}'
-    kind = unlisted.group(1)
+def _check_dicts(content: Any, name: str) -> None:
+    """What every user of a checkpoint takes for granted."""
+    fields = content if isinstance(content, Mapping) else {}
+    parts = {'content': content} | {key: fields[key] for key in DICTS if key in fields}
+    for part, value in parts.items():
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise CheckpointError(f'{name} is no checkpoint: its {part} is no dict of names')
+
+
+def _one_line(error: BaseException) -> str:
+    """The beginning of a message, which may hold text of the file."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return ''.join(letter for letter in text if letter.isprintable())[:200]
+
+
+def _explain(kind: str, name: str) -> str:
+    shown = kind if TYPE.fullmatch(kind) else ascii(kind[:100])
+    reason = f'{name} holds the type {shown}, which is not on the list of harmless types'
+    module, _, attribute = shown.rpartition('.')
+    is_class = attribute[:1].isupper() or module in VALUE_MODULES
+    if not is_class or not _may_be_allowed(module):
+        return reason
     return (
-        f'{name} holds the type {kind}, which is not on the list of harmless types. If you trust '
-        f"this file, allow it: mmhrnet.checkpoints.allow('{kind}'), or {OPT_IN}={kind} in the "
-        'environment'
+        f"{reason}. If you trust this file, allow it: mmhrnet.checkpoints.allow('{kind}'), or "
+        f'{OPT_IN}={kind} in the environment'
     )

@@ -129,12 +129,13 @@ def trained_config(meta: Mapping[str, Any], cfg: Config) -> tuple[Config, str]:
 
     The text is read as data, never run; settings of the run and the user's home are left out.
     """
-    text = meta.get('cfg') or cfg.pretty_text
+    text = meta.get('cfg')
+    text = text if isinstance(text, str) else cfg.pretty_text
     lines = text.splitlines()
     try:
         nodes = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
         settings = {ast.unparse(node.targets[0]): _literal(node.value) for node in nodes}
-    except (SyntaxError, ValueError):  # objects that have no literal
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no literals, or a trap
         return cfg, text
     for name, node in reversed(list(zip(settings, nodes))):
         if name in OF_THE_RUN:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
+from mmhrnet.models.checks import check_choice, check_count, check_keys, is_count, suggest
+
 EXPANSION = {'BASIC': 1, 'BOTTLENECK': 4}
+STAGES = ('stage1', 'stage2', 'stage3', 'stage4')
+STAGE_KEYS = ('num_modules', 'block', 'num_blocks', 'num_channels')
 
 
 class Stage(NamedTuple):
@@ -59,10 +62,12 @@ def resolve_stages(arch: str | Mapping[str, Any]) -> tuple[Stage, ...]:
         ValueError: Unknown name, or a description that is not four stages of one to four streams.
     """
     if isinstance(arch, Mapping):
-        return tuple(_parse_stage(arch, index) for index in range(1, 5))
+        check_keys('The stage description', arch, (*STAGES, 'upsample'), STAGES)
+        return tuple(_parse_stage(name, arch[name]) for name in STAGES)
+    if not isinstance(arch, str):
+        raise ValueError(f'arch={arch!r} must be a dict of stage1 to stage4, or a name like w32')
     if arch not in ARCHS:
-        close = get_close_matches(str(arch), ARCHS, n=1)
-        hint = f'did you mean {close[0]!r}? ' if close else ''
+        hint = suggest(arch, ARCHS)
         raise ValueError(f'arch={arch!r} is unknown: {hint}Known are {", ".join(ARCHS)}')
     return ARCHS[arch]
 
@@ -81,41 +86,42 @@ def as_extra(arch: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _parse_stage(extra: Mapping[str, Any], index: int) -> Stage:
-    name = f'stage{index}'
-    if name not in extra:
-        raise ValueError(f'The stage description has no {name!r}, it has {sorted(extra)}')
-    cfg = extra[name]
-    missing = {'num_modules', 'block', 'num_blocks', 'num_channels'} - set(cfg)
-    if missing:
-        raise ValueError(f'{name} lacks {sorted(missing)}, it has {sorted(cfg)}')
-    if cfg['block'] not in EXPANSION:
-        raise ValueError(f'{name}.block={cfg["block"]!r} is unknown: use one of {list(EXPANSION)}')
-    stage = Stage(
-        cfg['num_modules'], cfg['block'], tuple(cfg['num_blocks']), tuple(cfg['num_channels'])
-    )
-    _check_streams(name, stage, index, cfg.get('num_branches', index))
-    return stage
-
-
-def _check_streams(name: str, stage: Stage, index: int, num_branches: int) -> None:
+def _parse_stage(name: str, cfg: Any) -> Stage:
+    check_keys(name, cfg, (*STAGE_KEYS, 'num_branches', 'multiscale_output'), STAGE_KEYS)
+    check_choice(f'{name}.block', cfg['block'], EXPANSION)
+    check_count(f'{name}.num_modules', cfg['num_modules'])
+    streams = STAGES.index(name) + 1
+    blocks, channels = cfg['num_blocks'], cfg['num_channels']
+    _check_lists(name, num_blocks=blocks, num_channels=channels)
     for key, found in (
-        ('num_branches', num_branches),
-        ('len(num_blocks)', len(stage.blocks)),
-        ('len(num_channels)', len(stage.channels)),
+        ('num_branches', cfg.get('num_branches', streams)),
+        ('len(num_blocks)', len(blocks)),
+        ('len(num_channels)', len(channels)),
     ):
-        if found != index:
-            raise ValueError(f'{name}: {key} is {found}, but stage {index} has {index} stream(s)')
-    counts = (stage.modules, *stage.blocks, *stage.channels)
-    if not all(isinstance(n, int) and n > 0 for n in counts):
-        raise ValueError(f'{name}: modules, blocks and channels must be positive integers: {stage}')
+        if found != streams:
+            raise ValueError(f'{name}: {key} is {found!r}, but {name} has {streams} stream(s)')
+    return Stage(cfg['num_modules'], cfg['block'], tuple(blocks), tuple(channels))
+
+
+def _check_lists(stage: str, **lists: Any) -> None:
+    for key, values in lists.items():
+        if not isinstance(values, (list, tuple)) or not all(map(is_count, values)):
+            raise ValueError(
+                f'{stage}.{key}={values!r} must list positive integers, one for each stream'
+            )
 
 
 def extra_switches(arch: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """The constructor arguments that mmpose keeps inside ``extra``."""
+    """The constructor arguments that mmpose keeps inside ``extra``.
+
+    Raises:
+        ValueError: ``upsample`` or ``stage4`` is no dict, or has a switch of another kind.
+    """
     if not isinstance(arch, Mapping):
         return {}
     upsample, stage4 = arch.get('upsample', {}), arch.get('stage4', {})
+    check_keys("extra['upsample']", upsample, ('mode', 'align_corners'), ())
+    check_keys('stage4', stage4, (*STAGE_KEYS, 'num_branches', 'multiscale_output'), ())
     switches = {'upsample': upsample.get('mode'), 'align_corners': upsample.get('align_corners')}
     switches['multiscale_output'] = stage4.get('multiscale_output')
     return {name: value for name, value in switches.items() if value is not None}

@@ -27,6 +27,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmhrnet.models.archs import Stage, extra_switches, resolve_stages
 from mmhrnet.models.blocks import BLOCKS, INIT_CFG, Layers, ResidualBlock, recompute
+from mmhrnet.models.checks import (
+    BUILD_ERRORS,
+    building,
+    check_arguments,
+    check_choice,
+    check_count,
+    check_flags,
+    check_image,
+    check_init_cfg,
+    is_count,
+)
 
 MIN_SIZE = 32
 
@@ -135,6 +146,7 @@ class HRNet(BaseModule):
         [(1, 18, 17, 16), (1, 36, 9, 8), (1, 72, 5, 4), (1, 144, 3, 2)]
     """
 
+    @check_arguments
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'w32',
@@ -155,33 +167,45 @@ class HRNet(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(_init_cfg(init_cfg, pretrained))
-        _check_options(frozen_stages, memory_format, with_cp and bool(compile))
+        check_flags(norm_eval=norm_eval, with_cp=with_cp, zero_init_residual=zero_init_residual)
+        _check_options(frozen_stages, memory_format, compile, with_cp)
         arch = arch if extra is None else extra
         stages = resolve_stages(arch)
-        given = dict(
-            multiscale_output=multiscale_output, upsample=upsample, align_corners=align_corners
-        )
-        switches = extra_switches(arch) | {k: v for k, v in given.items() if v is not None}
-        self.in_channels = in_channels
+        switches = _switches(arch, multiscale_output, upsample, align_corners)
+        self.in_channels = check_count('in_channels', in_channels)
         self.norm_eval, self.frozen_stages = norm_eval, frozen_stages
         self.zero_init_residual = zero_init_residual
-        layers = Layers(conv_cfg, norm_cfg or dict(type='BN'), with_cp)
         resize = _resize(switches.get('upsample', 'nearest'), switches.get('align_corners'))
-        self._build_stem(in_channels, stages[0], layers)
-        for index, (before, stage) in enumerate(pairwise(stages), start=2):
-            num_outputs = index if index < 4 or switches.get('multiscale_output', True) else 1
-            self._build_stage(index, before, stage, num_outputs, resize, layers)
-        self.out_channels = stages[-1].out_channels[:num_outputs]
-        self.out_strides = tuple(4 << i for i in range(num_outputs))
+        last = 4 if switches.get('multiscale_output', True) else 1
+        norm_cfg = norm_cfg or dict(type='BN')
+        with building(conv_cfg, norm_cfg):
+            self._build(stages, (1, 2, 3, last), resize, Layers(conv_cfg, norm_cfg, with_cp))
+        self.out_channels = stages[-1].out_channels[:last]
+        self.out_strides = tuple(4 << i for i in range(last))
         self._freeze()
         self._speed_up(memory_format, compile)
+
+    def _build(
+        self,
+        stages: Sequence[Stage],
+        outputs: Sequence[int],
+        resize: Callable[..., Tensor],
+        layers: Layers,
+    ) -> None:
+        self._build_stem(self.in_channels, stages[0], layers)
+        for index, (before, stage) in enumerate(pairwise(stages), start=2):
+            self._build_stage(index, before, stage, outputs[index - 1], resize, layers)
 
     def _speed_up(self, memory_format: str | None, compile: bool | Mapping[str, Any]) -> None:
         self.channels_last = memory_format is not None
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
-        if compile:
+        if not compile:
+            return
+        try:
             self.compile_modules(**(compile if isinstance(compile, Mapping) else {}))
+        except BUILD_ERRORS as error:
+            raise ValueError(f'compile={compile!r} is not for torch.compile: {error}') from error
 
     def compile_modules(self, **options: Any) -> None:
         """Compiles the blocks of stage 1 and the modules of the other stages, in place.
@@ -248,12 +272,9 @@ class HRNet(BaseModule):
         return tuple(xs)
 
     def _check_input(self, x: Tensor) -> None:
-        channels = self.in_channels
-        if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < MIN_SIZE:
-            raise ValueError(
-                f'HRNet got an input of shape {tuple(x.shape)}, it takes (N, {channels}, H, W) '
-                f'with H and W of {MIN_SIZE} or more'
-            )
+        check_image('HRNet', x, self.in_channels, MIN_SIZE)
+        if not len(x) and any(m.training for m in self.modules() if isinstance(m, _BatchNorm)):
+            raise ValueError('HRNet got an empty batch in training: its norms have no statistics')
 
     def train(self, mode: bool = True) -> HRNet:
         """Sets the mode; frozen stages and, with ``norm_eval``, all BatchNorms stay in eval mode.
@@ -286,6 +307,7 @@ class HRNet(BaseModule):
 
 
 def _init_cfg(init_cfg: Any, pretrained: str | None) -> Any:
+    check_init_cfg(init_cfg)
     if pretrained is None:
         return deepcopy(INIT_CFG) if init_cfg is None else init_cfg
     if init_cfg is not None:
@@ -295,20 +317,35 @@ def _init_cfg(init_cfg: Any, pretrained: str | None) -> Any:
     return dict(type='Pretrained', checkpoint=pretrained)
 
 
+def _switches(
+    arch: str | Mapping[str, Any],
+    multiscale_output: bool | None,
+    upsample: str | None,
+    align_corners: bool | None,
+) -> dict[str, Any]:
+    """The given ones, else those inside ``extra``."""
+    flags = {'multiscale_output': multiscale_output, 'align_corners': align_corners}
+    given = {k: v for k, v in {**flags, 'upsample': upsample}.items() if v is not None}
+    switches = extra_switches(arch) | given
+    check_flags(**{name: switches[name] for name in flags if name in switches})
+    return switches
+
+
 def _resize(mode: str, align_corners: bool | None) -> Callable[..., Tensor]:
-    if mode not in ('nearest', 'bilinear'):
-        raise ValueError(f"upsample={mode!r} must be 'nearest' or 'bilinear'")
+    check_choice('upsample', mode, ('nearest', 'bilinear'))
     if mode == 'nearest' and align_corners is not None:
         raise ValueError("align_corners needs upsample='bilinear'")
     return partial(F.interpolate, mode=mode, align_corners=align_corners)
 
 
-def _check_options(frozen_stages: int, memory_format: str | None, cp_and_compile: bool) -> None:
-    if frozen_stages not in range(-1, 5):
-        raise ValueError(f'frozen_stages={frozen_stages} must be an integer from -1 to 4')
+def _check_options(frozen_stages: Any, memory_format: Any, compile: Any, with_cp: bool) -> None:
+    if not is_count(frozen_stages, least=-1) or frozen_stages > 4:
+        raise ValueError(f'frozen_stages={frozen_stages!r} must be an integer from -1 to 4')
     if memory_format not in (None, 'channels_last'):
         raise ValueError(f"memory_format={memory_format!r} must be 'channels_last' or None")
-    if cp_and_compile:
+    if not isinstance(compile, (bool, Mapping)):
+        raise ValueError(f'compile={compile!r} must be True, False or a dict of its options')
+    if with_cp and compile:
         raise ValueError(
             'Give either with_cp or compile: a compiled graph cannot hold the running statistics '
             'still while it recomputes'

@@ -14,6 +14,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmhrnet.models.blocks import INIT_CFG, Bottleneck, Layers
+from mmhrnet.models.checks import (
+    building,
+    check_arguments,
+    check_choice,
+    check_count,
+    check_flags,
+    check_init_cfg,
+    check_maps,
+    check_widths,
+)
 from mmhrnet.registry import MODELS
 
 HEAD_WIDTHS = (128, 256, 512, 1024)  # Appendix B: the same for every width of the backbone
@@ -27,12 +37,6 @@ def concatenate(xs: Sequence[Tensor], align_corners: bool | None = False) -> Ten
     return torch.cat([xs[0], *ups], dim=1)  # (N, sum of the channels, H_0, W_0)
 
 
-def check_maps(name: str, xs: Sequence[Tensor], channels: Sequence[int]) -> None:
-    found = tuple(x.shape[1] for x in xs)
-    if found != tuple(channels):
-        raise ValueError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
-
-
 def check_pyramid(inputs: Sequence[Tensor], channels: Sequence[int], num_outs: int) -> None:
     check_maps('HRNetV2p', inputs, channels)
     smallest = 2 ** (num_outs - 1)
@@ -43,10 +47,12 @@ def check_pyramid(inputs: Sequence[Tensor], channels: Sequence[int], num_outs: i
         )
 
 
-def check_in_channels(in_channels: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(in_channels, int) or not in_channels:
-        raise ValueError(f'in_channels={in_channels!r} must list the channels of each input')
-    return tuple(in_channels)
+def check_octaves(inputs: Sequence[Tensor], channels: Sequence[int]) -> None:
+    check_maps('HRNetC', inputs, channels)
+    sizes = [tuple(x.shape[2:]) for x in inputs]
+    for (h, w), after in pairwise(sizes):
+        if after != (-(-h // 2), -(-w // 2)):
+            raise ValueError(f'HRNetC takes maps each half as large as the one before, not {sizes}')
 
 
 @MODELS.register_module()
@@ -75,6 +81,7 @@ class HRNetV2(BaseModule):
         ValueError: Options or inputs that do not fit.
     """
 
+    @check_arguments
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -84,13 +91,17 @@ class HRNetV2(BaseModule):
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg)
-        self.in_channels = check_in_channels(in_channels)
+        self.in_channels = check_widths(in_channels)
         width = sum(self.in_channels)
-        self.out_channels = out_channels or width
+        self.out_channels = width if out_channels is None else out_channels
+        check_count('out_channels', self.out_channels)
+        check_flags(align_corners=align_corners)
         self.align_corners = align_corners
-        norm_cfg = norm_cfg or dict(type='BN')
-        self.conv = ConvModule(width, self.out_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        with building(**cfgs):
+            self.conv = ConvModule(width, self.out_channels, 1, **cfgs)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
         if not torch.compiler.is_compiling():
@@ -125,6 +136,7 @@ class HRNetC(BaseModule):
         ValueError: Options or inputs that do not fit.
     """
 
+    @check_arguments
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -135,14 +147,20 @@ class HRNetC(BaseModule):
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg or deepcopy(INIT_CFG))
-        self.in_channels = check_in_channels(in_channels)
+        self.in_channels = check_widths(in_channels)
         if len(self.in_channels) != len(HEAD_WIDTHS):
             raise ValueError(f'in_channels={in_channels!r}: HRNetC takes {len(HEAD_WIDTHS)} maps')
+        check_count('out_channels', out_channels)
+        check_flags(bias=bias, pool=pool)
         self.pool = pool
         norm_cfg = norm_cfg or dict(type='BN')
-        layers = Layers(conv_cfg, norm_cfg, with_cp=False)
-        cfgs = dict(bias=bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        with building(conv_cfg, norm_cfg):
+            self._build(out_channels, dict(bias=bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg))
+
+    def _build(self, out_channels: int, cfgs: dict) -> None:
+        layers = Layers(cfgs['conv_cfg'], cfgs['norm_cfg'], with_cp=False)
         self.increase_layers = nn.ModuleList(
             nn.Sequential(Bottleneck(cin, width // Bottleneck.expansion, layers))
             for cin, width in zip(self.in_channels, HEAD_WIDTHS)
@@ -155,7 +173,7 @@ class HRNetC(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
         if not torch.compiler.is_compiling():
-            check_maps('HRNetC', inputs, self.in_channels)
+            check_octaves(inputs, self.in_channels)
         maps = [raised(x) for raised, x in zip(self.increase_layers, inputs)]
         y = maps[0]  # (N, 128, H/4, W/4)
         for down, x in zip(self.downsample_layers, maps[1:]):
@@ -191,6 +209,7 @@ class HRNetV2p(BaseModule):
         ValueError: Options or inputs that do not fit.
     """
 
+    @check_arguments
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -203,20 +222,23 @@ class HRNetV2p(BaseModule):
         stride: int = 1,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg or dict(type='Caffe2Xavier', layer='Conv2d'))
-        self.in_channels = check_in_channels(in_channels)
-        if pooling_type not in POOLINGS:
-            raise ValueError(f"pooling_type={pooling_type!r} must be 'AVG' or 'MAX'")
-        self.out_channels = out_channels
-        self.num_outs = num_outs
+        self.in_channels = check_widths(in_channels)
+        check_choice('pooling_type', pooling_type, POOLINGS)
+        check_flags(with_cp=with_cp)
+        self.out_channels = check_count('out_channels', out_channels)
+        self.num_outs = check_count('num_outs', num_outs)
+        check_count('stride', stride)
         self.with_cp = with_cp
         self.pooling = POOLINGS[pooling_type]
         cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=None)
-        self.reduction_conv = ConvModule(sum(self.in_channels), out_channels, 1, **cfgs)
-        self.fpn_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, padding=1, stride=stride, **cfgs)
-            for _ in range(num_outs)
-        )
+        with building(conv_cfg, norm_cfg):
+            self.reduction_conv = ConvModule(sum(self.in_channels), out_channels, 1, **cfgs)
+            self.fpn_convs = nn.ModuleList(
+                ConvModule(out_channels, out_channels, 3, padding=1, stride=stride, **cfgs)
+                for _ in range(num_outs)
+            )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         if not torch.compiler.is_compiling():

@@ -1,0 +1,124 @@
+"""Training and testing in several processes, on a machine without a GPU too."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+
+import torch
+from mmengine.config import Config
+from torch import distributed as dist
+from torch import nn
+
+from mmhrnet.apis.config import ConfigError, dicts
+
+# Where each launcher says which process of its machine this is.
+LOCAL_RANKS = {
+    'pytorch': 'LOCAL_RANK',
+    'slurm': 'SLURM_LOCALID',
+    'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK',
+}
+STARTED_BY = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+COMMANDS = {
+    'pytorch': 'bash tools/dist_train.sh CONFIG GPUS',
+    'slurm': 'bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR',
+    'mpi': 'mpirun',
+}
+
+
+def is_first(cfg: Config) -> bool:
+    """Whether this process is the first one of its machine.
+
+    Raises:
+        ConfigError: The process was not started by the launcher of the config.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none':
+        return True
+    if STARTED_BY[launcher] not in os.environ:
+        raise ConfigError(
+            f'--launcher {launcher} is for processes that {COMMANDS[launcher]} starts: '
+            f'{STARTED_BY[launcher]} is not in the environment'
+        )
+    return int(os.environ.get(LOCAL_RANKS[launcher], 0)) == 0
+
+
+def start_processes(cfg: Config) -> None:
+    """Connects the processes of a machine without GPUs over gloo; with GPUs MMEngine does it.
+
+    MMEngine sets a CUDA device first and gives it to its model wrapper, whatever the backend. A
+    process group that is there before is left as it is.
+
+    Args:
+        cfg: Config with its launcher; edited to what runs on a CPU. The timeout of the process
+            group is ``env_cfg.dist_cfg.timeout``, in seconds.
+
+    Raises:
+        ConfigError: A launcher that needs GPUs, or more processes than GPUs.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none':
+        return
+    if torch.cuda.is_available():
+        _check_gpus(launcher)
+        return
+    if launcher != 'pytorch':
+        raise ConfigError(
+            f'--launcher {launcher} needs GPUs, and torch sees none here; processes on a CPU are '
+            f'started by {COMMANDS["pytorch"]}'
+        )
+    _fit_cpu(cfg)
+    _revert_sync_norms(cfg)
+    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    dist.init_process_group('gloo', timeout=seconds and timedelta(seconds=seconds))
+
+
+def _check_gpus(launcher: str) -> None:
+    rank, count = int(os.environ.get(LOCAL_RANKS[launcher], 0)), torch.cuda.device_count()
+    if rank >= count:
+        raise ConfigError(
+            f'Process {rank} of this machine has no GPU: torch sees {count}. Start one process '
+            'for each GPU'
+        )
+
+
+def _fit_cpu(cfg: Config) -> None:
+    strategy = cfg.get('strategy')
+    if strategy is None:
+        find_unused = cfg.get('find_unused_parameters', False)
+        defaults = dict(broadcast_buffers=False, find_unused_parameters=find_unused)
+        wrapper = cfg.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel', **defaults)
+        cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    elif strategy.type == 'FSDPStrategy':
+        strategy.setdefault('model_wrapper', dict(type='MMFullyShardedDataParallel'))
+        strategy.model_wrapper.device_id = 'cpu'
+        for part in dicts(strategy.get('state_dict_cfg')):
+            if 'offload_to_cpu' in part:  # frees what is there already, pytorch issue 188989
+                part.offload_to_cpu = False
+
+
+def _revert_sync_norms(cfg: Config) -> None:
+    """As MMEngine does for one process; PyTorch's SyncBatchNorm stops on a CPU."""
+    norms = [part for part in dicts(cfg.model) if part.get('type') in ('SyncBN', 'MMSyncBN')]
+    for norm in norms:
+        norm.type = 'BN'
+    if (norms or cfg.get('sync_bn')) and is_first(cfg):
+        print(
+            'No GPU: SyncBN becomes BN, each process normalizes with the statistics of its images',
+            file=sys.stderr,
+        )
+    cfg.sync_bn = None
+
+
+def is_sharded(cfg: Config) -> bool:
+    """Whether the model lies in pieces on all processes, so that only all together can use it."""
+    return cfg.get('strategy', {}).get('type', 'DDPStrategy') != 'DDPStrategy'
+
+
+def wrap_modules(module: nn.Module, recurse: bool, **_: int) -> bool:
+    """Policy of FSDP: each multi-resolution module and each bottleneck of stage 1 is a unit."""
+    from mmhrnet.models.blocks import Bottleneck
+    from mmhrnet.models.hrnet import HRModule
+
+    return recurse or isinstance(module, (HRModule, Bottleneck))

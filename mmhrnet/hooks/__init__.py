@@ -1,0 +1,30 @@
+"""MMEngine hooks with which a training loses nothing; ``tools/train.py`` adds them by default.
+
+In any host's own config::
+
+    default_hooks = dict(checkpoint=dict(type='mmhrnet.AtomicCheckpointHook', interval=1))
+    custom_hooks = [
+        dict(type='mmhrnet.ExactResumeHook'),
+        dict(type='mmhrnet.MissedEvaluationHook'),
+        dict(type='mmhrnet.NonFiniteHook'),
+        dict(type='mmhrnet.PreemptionHook'),
+    ]
+"""
+
+from mmhrnet.hooks.checkpoint import AtomicCheckpointHook
+from mmhrnet.hooks.errors import TrainingError
+from mmhrnet.hooks.exact_resume import ExactResumeHook
+from mmhrnet.hooks.intact import newest_intact
+from mmhrnet.hooks.missed_evaluation import MissedEvaluationHook
+from mmhrnet.hooks.non_finite import NonFiniteHook
+from mmhrnet.hooks.preemption import PreemptionHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'ExactResumeHook',
+    'MissedEvaluationHook',
+    'NonFiniteHook',
+    'PreemptionHook',
+    'TrainingError',
+    'newest_intact',
+]

@@ -1,0 +1,51 @@
+"""An evaluation that was interrupted, done when the training goes on."""
+
+# ruff: noqa: ARG002 (signatures are MMEngine's)
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from mmhrnet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class MissedEvaluationHook(Hook):
+    """Evaluates first if a resumed checkpoint was written before its evaluation.
+
+    MMEngine writes a checkpoint, then evaluates; what dies in between would never be evaluated,
+    and the best checkpoint could be missed.
+    """
+
+    priority = 'LOWEST'  # after the checkpoint hook is ready to keep the best one
+
+    def __init__(self) -> None:
+        self._evaluated: int | None = None  # after so many iterations
+        self._missed = False
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        self._missed = checkpoint.get('evaluated') is False
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.iter > 0 and self._missed and runner.val_loop and _is_due(runner):
+            runner.logger.info('MissedEvaluationHook: the checkpoint was not evaluated yet')
+            runner.val_loop.run()
+
+    def before_val(self, runner: Runner) -> None:
+        self._evaluated = runner.iter
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint['evaluated'] = checkpoint['meta']['iter'] == self._evaluated
+
+
+def _is_due(runner: Runner) -> bool:
+    loop = runner.train_loop
+    loop._decide_current_val_interval()
+    done, end = loop.iter, loop.max_iters
+    if isinstance(loop, EpochBasedTrainLoop):
+        if loop.iter != loop.epoch * len(loop.dataloader):
+            return False
+        done, end = loop.epoch, loop.max_epochs
+    return done >= loop.val_begin and (done % loop.val_interval == 0 or done == end)

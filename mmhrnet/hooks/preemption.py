@@ -1,0 +1,124 @@
+"""A training that is told to stop leaves a checkpoint that resumes exactly."""
+
+# ruff: noqa: ARG002 (signatures are MMEngine's)
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmhrnet.hooks.checkpoint import AtomicCheckpointHook
+from mmhrnet.registry import HOOKS
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1') if hasattr(signal, name)
+)
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """Ends the training after the iteration in which SIGTERM, SIGINT or SIGUSR1 comes.
+
+    It writes one checkpoint, logs the command to go on with and exits with 128 + the signal. During
+    an evaluation it exits at once if the iteration has its checkpoint, as after most settings, and
+    is evaluated when resumed; otherwise after the evaluation. A second signal ends at once. With
+    several processes they agree on the iteration; one signal to any of them is enough.
+
+    Handlers are set in the main thread only, and set back when the training is over.
+    """
+
+    priority = 'VERY_LOW'  # after schedulers have stepped and due checkpoints are written
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._previous: dict[int, Any] = {}
+        self._is_training = False
+
+    def before_train(self, runner: Runner) -> None:
+        self._received, self._is_training = 0, True
+        hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
+        self._checkpoint = hooks[0] if hooks else AtomicCheckpointHook(by_epoch=False)
+        if not hooks:
+            self._checkpoint.before_train(runner)
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            for loop in filter(None, (runner.train_loop, runner.val_loop)):
+                loader = loop.dataloader
+                loader.worker_init_fn = partial(self._shield, loader.worker_init_fn)
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if self._agreed() and _is_stepped(runner):
+            self._stop(runner, runner.iter + 1)
+
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        # Processes may have unlike numbers of batches here, and could not agree.
+        is_saved = get_world_size() == 1 and self._checkpoint.saved_iter == runner.iter
+        if self._received and is_saved and _is_stepped(runner):
+            self._stop(runner, runner.iter)
+
+    def after_val(self, runner: Runner) -> None:
+        if self._is_training and self._agreed() and _is_stepped(runner):
+            self._stop(runner, runner.iter)
+
+    def after_train(self, runner: Runner) -> None:
+        self._is_training = False
+        self.restore_signals(runner)
+
+    def restore_signals(self, runner: Runner) -> None:
+        """Sets back the handlers; also to be called when a training ends by an error."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _shield(self, init: Callable[[int], None] | None, worker: int) -> None:
+        """Lets workers outlive a signal to the whole group as the main process does."""
+        for number in SIGNALS:
+            signal.signal(number, self._note)
+        if init is not None:
+            init(worker)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._received:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._received = number
+
+    def _agreed(self) -> bool:
+        if get_world_size() > 1:
+            number = torch.tensor(self._received)
+            all_reduce(number, 'max')
+            self._received = int(number)
+        return self._received > 0
+
+    def _stop(self, runner: Runner, iteration: int) -> NoReturn:
+        path = self._checkpoint.save_now(runner, runner.epoch, iteration)
+        self.restore_signals(runner)
+        name = signal.Signals(self._received).name
+        runner.logger.warning(
+            f'Stopped by {name} after iteration {iteration}, all of it is in {path}. '
+            f'Go on with: {_resume_command()}'
+        )
+        raise SystemExit(128 + self._received)
+
+
+def _is_stepped(runner: Runner) -> bool:
+    """False while gradients are accumulated, which are in no checkpoint."""
+    wrappers = runner.optim_wrapper
+    wrappers = wrappers.values() if hasattr(wrappers, 'values') else [wrappers]
+    return all(w.should_update() for w in wrappers)
+
+
+def _resume_command() -> str:
+    arguments = sys.orig_argv
+    return shlex.join([*arguments, *(['--resume'] if arguments[-1] != '--resume' else [])])

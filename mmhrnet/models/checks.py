@@ -1,0 +1,176 @@
+"""Checks of arguments: each mistake is one ValueError that names the argument and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import wraps
+from inspect import isclass, signature
+from typing import Any, TypeVar, cast
+
+from mmengine.registry import WEIGHT_INITIALIZERS, Registry
+from torch import Tensor
+
+from mmhrnet.registry import MODELS
+
+Init = TypeVar('Init', bound=Callable[..., None])
+LAYERS = {  # the usual types
+    'conv_cfg': ('Conv2d', 'Conv', 'DCN', 'DCNv2'),
+    'norm_cfg': ('BN', 'SyncBN', 'GN', 'LN', 'IN'),
+}
+# What PyTorch and mmcv raise for configs that they cannot build.
+BUILD_ERRORS = (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+def suggest(name: object, known: Collection[str]) -> str:
+    """``did you mean 'X'? ``, or nothing if no known name is close."""
+    names = {k.lower(): k for k in known}
+    close = get_close_matches(str(name).lower(), names, n=1)
+    return f'did you mean {names[close[0]]!r}? ' if close else ''
+
+
+def check_arguments(init: Init) -> Init:
+    """Decorates an ``__init__``: arguments that it does not take are a ValueError."""
+    accepted = signature(init)
+    known = [name for name in accepted.parameters if name != 'self']
+
+    @wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        name = type(self).__name__
+        for key in kwargs:
+            if key not in known:
+                hint = suggest(key, known)
+                raise ValueError(f'{name} takes no {key!r}: {hint}It takes {_join(known)}')
+        try:
+            accepted.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise ValueError(f'{name}: {error}. It takes {_join(known)}') from error
+        init(self, *args, **kwargs)
+
+    return cast(Init, checked)
+
+
+def check_keys(name: str, given: Any, known: Collection[str], required: Collection[str]) -> None:
+    """A dict with known keys alone, all required ones among them."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f'{name}={given!r} must be a dict of {_join(known)}')
+    for key in given:
+        if key not in known:
+            hint = suggest(key, known)
+            raise ValueError(f'{name} takes no {key!r}: {hint}It takes {_join(known)}')
+    missing = [key for key in required if key not in given]
+    if missing:
+        raise ValueError(f'{name} lacks {missing}: there is no {missing[0]!r} in {list(given)}')
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_count(name: str, value: Any) -> int:
+    if not is_count(value):
+        raise ValueError(f'{name}={value!r} must be a positive integer')
+    return value
+
+
+def check_flags(**flags: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f'{name}={value!r} must be True or False')
+
+
+def check_choice(name: str, value: Any, known: Collection[str]) -> None:
+    if not isinstance(value, str) or value not in known:
+        choices = ' or '.join(map(repr, known))
+        raise ValueError(
+            f'{name}={value!r} is unknown: {suggest(value, known)}It must be {choices}'
+        )
+
+
+def check_widths(in_channels: Any) -> tuple[int, ...]:
+    """Channels of several maps, as a tuple."""
+    several = isinstance(in_channels, Sequence) and not isinstance(in_channels, str)
+    if not several or not in_channels or not all(map(is_count, in_channels)):
+        raise ValueError(
+            f'in_channels={in_channels!r} must list the channels of each input, positive integers'
+        )
+    return tuple(in_channels)
+
+
+def check_maps(name: str, xs: Any, channels: Sequence[int]) -> None:
+    """Maps (N, channels[i], H_i, W_i), one for each of the channels."""
+    if not isinstance(xs, (list, tuple)) or not all(isinstance(x, Tensor) for x in xs):
+        raise ValueError(f'{name} takes a list or tuple of maps, it got {_describe(xs)}')
+    shapes = [tuple(x.shape) for x in xs]
+    if any(len(shape) != 4 for shape in shapes):
+        raise ValueError(f'{name} takes maps (N, C, H, W), it got the shapes {shapes}')
+    found = tuple(shape[1] for shape in shapes)
+    if found != tuple(channels):
+        raise ValueError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
+
+
+def check_image(name: str, x: Any, channels: int, smallest: int) -> None:
+    """Images (N, channels, H, W) of floating-point numbers."""
+    takes = f'it takes (N, {channels}, H, W) with H and W of {smallest} or more'
+    if not isinstance(x, Tensor):
+        raise ValueError(f'{name} got {_describe(x)}: {takes}, one Tensor')
+    if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < smallest:
+        raise ValueError(f'{name} got an input of shape {tuple(x.shape)}, {takes}')
+    if not x.is_floating_point():
+        raise ValueError(f'{name} got an input of {x.dtype}: normalize it, or call x.float()')
+
+
+def check_init_cfg(init_cfg: Any) -> None:
+    """None, or one or a list of dicts with a type that MMEngine knows."""
+    cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
+    for cfg in cfgs if init_cfg is not None else ():
+        check_cfg('init_cfg', cfg, WEIGHT_INITIALIZERS, list(WEIGHT_INITIALIZERS.module_dict))
+        if cfg['type'] == 'Pretrained' and not isinstance(cfg.get('checkpoint'), str):
+            raise ValueError(f'init_cfg={cfg!r} must say checkpoint, the path or URL of one')
+
+
+def check_cfg(name: str, cfg: Any, registry: Registry, known: Collection[str]) -> None:
+    """A dict whose type is a class, or a name in the registry or in that of the running host."""
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        example = f'dict(type={next(iter(known))!r}, ...)'
+        raise ValueError(f'{name}={cfg!r} must be a dict with a type, like {example}')
+    kind = cfg['type']
+    with registry.switch_scope_and_registry(None) as host:
+        found = isclass(kind)
+        if isinstance(kind, str):
+            found = bool(registry.get(kind) or host.get(kind))
+    if not found:
+        hint = suggest(kind, known)
+        raise ValueError(f'{name}: type {kind!r} is unknown: {hint}Known are {_join(known)}')
+
+
+@contextmanager
+def building(conv_cfg: Any, norm_cfg: Any) -> Iterator[None]:
+    """Says which configs it was that layers could not be built with."""
+    given = {k: v for k, v in (('conv_cfg', conv_cfg), ('norm_cfg', norm_cfg)) if v is not None}
+    for name, cfg in given.items():
+        check_cfg(name, cfg, MODELS, LAYERS[name])
+    try:
+        yield
+    except BUILD_ERRORS as error:
+        cfgs = ' and '.join(f'{name}={cfg!r}' for name, cfg in given.items())
+        raise ValueError(f'No layer can be built with {cfgs}: {_reason(error)}') from error
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line; an assertion may come without words, a KeyError in quotes."""
+    text = str(error.args[0]) if error.args else 'an argument is missing (GN needs num_groups)'
+    return text.partition('\n')[0]
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f'one Tensor {tuple(value.shape)}'
+    if isinstance(value, (list, tuple)):
+        return f'{type(value).__name__} of {sorted({type(x).__name__ for x in value})}'
+    return type(value).__name__
+
+
+def _join(names: Collection[str]) -> str:
+    return ', '.join(names)

@@ -1,0 +1,411 @@
+"""What people get wrong: one clear error each, before any time is spent; and what is no error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import bad_input_cases as cases
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from PIL import Image
+
+from mmhrnet import HRNet, apis
+from mmhrnet.apis.checks import check_data, merge_options
+from mmhrnet.apis.config import dicts
+from mmhrnet.datasets import mini_root
+
+ROOT = Path(__file__).resolve().parents[1]
+MASK_RCNN = 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco'
+POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192'
+FCN = 'mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024'
+CLASSIFIER = 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k'
+CLASSES = ('cat', 'dog', 'person')
+TRAIN = ('train_dataloader',)
+TABLES = (
+    *(cases.ARCHS, cases.OPTIONS, cases.INPUTS, cases.COCO, cases.JOINTS),
+    *(cases.IMAGES, cases.MAPS, cases.LISTS, cases.FOLDERS, cases.CONFIGS),
+)
+
+
+def of(*tables: cases.Table) -> Any:
+    rows = [pytest.param(*row, id=name) for table in tables for name, row in table.items()]
+    return pytest.mark.parametrize(('mistake', 'message'), rows)
+
+
+def one_error(call: Callable[[], Any], message: str) -> None:
+    """A ValueError of our own words: a few lines, of which the first are not Python's."""
+    with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)) as info:
+        call()
+    text = str(info.value)
+    assert type(info.value) in (ValueError, apis.ConfigError, apis.ImageError), text
+    assert len(text) < 1500
+    assert 'Traceback' not in text
+
+
+def test_the_cases_are_many(figure: Callable[[str, Any], None]) -> None:
+    count = sum(map(len, TABLES))
+    figure('cases of bad input, one clear error each', count)
+    assert count >= 200
+
+
+@of(cases.ARCHS, cases.OPTIONS)
+def test_hrnet_names_the_argument_and_the_fix(mistake: dict, message: str) -> None:
+    given = {'extra': cases.EXTRA, **mistake}
+    if 'arch' in mistake:
+        del given['extra']
+    one_error(lambda: HRNet(**given), message)
+
+
+@pytest.mark.parametrize('name', ['num_chanels', 'upsample in extra a string', 'stage None'])
+def test_the_registry_says_the_same(name: str) -> None:
+    mistake, message = cases.ARCHS[name]
+    one_error(lambda: MODELS.build(dict(type='mmhrnet.HRNet', **mistake)), message)
+
+
+@of(cases.INPUTS)
+def test_inputs_necks_and_named_models(mistake: Callable[[], Any], message: str) -> None:
+    one_error(mistake, message)
+
+
+@of(cases.CONFIGS)
+def test_configs_and_arguments(
+    mistake: Callable[[Path], Any], message: str, tmp_path: Path
+) -> None:
+    one_error(lambda: mistake(tmp_path), message)
+
+
+def test_an_empty_batch_gives_empty_maps() -> None:
+    """People that nobody detected: there is nothing to say of them, and nothing wrong."""
+    maps = HRNet(cases.EXTRA).eval()(torch.zeros(0, 3, 64, 32))
+    assert [tuple(y.shape) for y in maps] == [
+        *((0, 4, 16, 8), (0, 8, 8, 4), (0, 16, 4, 2), (0, 32, 2, 1)),
+    ]
+
+
+# Annotation files and images.
+
+
+def coco(joints: bool = False) -> dict:
+    """Three images of 64x48 with two objects each."""
+    square = [8, 8, 24, 8, 24, 24, 8, 24]
+    return dict(
+        images=[dict(id=i, file_name=f'{i}.jpg', width=64, height=48) for i in (1, 2, 3)],
+        annotations=[
+            dict(
+                **dict(id=n + 1, image_id=n // 2 + 1, category_id=1 if joints else n % 3 + 1),
+                **dict(bbox=[8, 8, 16, 16], area=256, iscrowd=0, segmentation=[list(square)]),
+                **(dict(keypoints=[9, 9, 2] * 17, num_keypoints=17) if joints else {}),
+            )
+            for n in range(6)
+        ],
+        categories=[dict(id=1, name='person', keypoints=['joint'] * 17)]
+        if joints
+        else [dict(id=n, name=name) for n, name in enumerate(CLASSES, 1)],
+    )
+
+
+def write_images(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for index in (1, 2, 3):
+        Image.new('RGB', (64, 48), (9, 99, 199)).save(folder / f'{index}.jpg')
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
+    """Configs by name, read once."""
+    root = tmp_path_factory.mktemp('root')
+    (root / 'train').mkdir()
+    read: dict[tuple[str, bool], Config] = {}
+
+    def make(name: str, mini: bool = False) -> Config:
+        if (name, mini) not in read:
+            path = ROOT / f'configs/{name}.py'
+            read[name, mini] = apis.make_config(path, data_root=str(root), mini=mini)
+        return deepcopy(read[name, mini])
+
+    return make
+
+
+def use_coco(cfg: Config, folder: Path, content: Any) -> Config:
+    """The training data of a config are this file and ``folder/images``."""
+    path = folder / 'a.json'
+    if content is Path:
+        path.mkdir()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    cfg.train_dataloader.dataset.update(
+        data_root=str(folder), ann_file='a.json', data_prefix=dict(img='images')
+    )
+    if cfg.default_scope == 'mmdet':
+        cfg.train_dataloader.dataset.metainfo = dict(classes=CLASSES)
+        for head in (part for part in dicts(cfg.model.roi_head) if 'num_classes' in part):
+            head.num_classes = len(CLASSES)
+    return cfg
+
+
+def changed(mistake: Any, content: dict) -> Any:
+    if isinstance(mistake, bytes) or mistake is Path:
+        return mistake
+    mistake(content)
+    return content
+
+
+@of(cases.COCO)
+def test_annotation_files(mistake: Any, message: str, base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    cfg = use_coco(base(MASK_RCNN), tmp_path, changed(mistake, coco()))
+    one_error(lambda: check_data(cfg, TRAIN), message)
+
+
+@pytest.mark.parametrize('name', ['cut off', 'names in capitals', 'box nan', 'image elsewhere'])
+def test_annotation_files_of_mini(name: str, base: Callable, tmp_path: Path) -> None:
+    mistake, message = cases.COCO[name]
+    write_images(tmp_path / 'images')
+    cfg = use_coco(base(MASK_RCNN, mini=True), tmp_path, changed(mistake, coco()))
+    one_error(lambda: check_data(cfg, TRAIN), message)
+
+
+@of(cases.JOINTS)
+@pytest.mark.parametrize('mini', [False, True], ids=['', 'mini'])
+def test_keypoints(mistake: Any, message: str, mini: bool, base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    cfg = use_coco(base(POSE, mini=mini), tmp_path, changed(mistake, coco(joints=True)))
+    one_error(lambda: check_data(cfg, TRAIN), message)
+
+
+@of(cases.IMAGES)
+def test_images(
+    mistake: Callable[[Path], Any], message: str, base: Callable, tmp_path: Path
+) -> None:
+    write_images(tmp_path / 'images')
+    mistake(tmp_path / 'images/1.jpg')
+    cfg = use_coco(base(MASK_RCNN), tmp_path, coco())
+    one_error(lambda: check_data(cfg, TRAIN), message)
+
+
+def test_what_is_right_passes(base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    check_data(use_coco(base(MASK_RCNN), tmp_path, coco()), TRAIN)
+    check_data(use_coco(base(POSE), tmp_path, coco(joints=True)), TRAIN)
+
+
+def test_classes_of_data_and_heads_differ(base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    cfg = use_coco(base(MASK_RCNN), tmp_path, coco())
+    cfg.model.roi_head.bbox_head.num_classes = 80
+    one_error(
+        lambda: check_data(cfg, TRAIN), 'Shared2FCBBoxHead has num_classes=80, the data set 3'
+    )
+
+
+def test_few_that_the_host_skips_are_a_warning_of_one_line(
+    base: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """COCO itself has boxes of no height and boxes beyond the image."""
+    write_images(tmp_path / 'images')
+    content = coco()
+    for number in range(7, 30):
+        content['annotations'].append({**content['annotations'][0], 'id': number})
+    content['annotations'][3]['bbox'] = [9.98, 8.5, 0.15, 0.0]
+    content['annotations'][4]['bbox'] = [70, 8, 9, 9]
+    check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
+    (record,) = caplog.records
+    assert '2 of 29 annotations will be skipped, like annotation 4 of 2.jpg' in record.message
+    assert '\n' not in record.message
+
+
+def test_the_last_class_without_objects_is_no_error(
+    base: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / 'images')
+    content = coco()
+    content['categories'].pop()
+    content['annotations'] = [a for a in content['annotations'] if a['category_id'] < 3]
+    check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
+    assert "has 1 of the 3 classes not ('person')" in caplog.text
+
+
+def test_boxes_alone_need_no_masks(base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    content = coco()
+    for annotation in content['annotations']:
+        del annotation['segmentation']
+    check_data(use_coco(base('mmdet/faster_rcnn_hrnetv2p_w32'), tmp_path, content), TRAIN)
+
+
+def test_images_of_a_secret_test_need_no_annotations(base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    cfg = use_coco(base(MASK_RCNN), tmp_path, {'images': coco()['images']})
+    cfg.test_dataloader.dataset = cfg.train_dataloader.dataset
+    cfg.test_evaluator.format_only = True
+    check_data(cfg, ('test_dataloader',))
+    cfg.test_evaluator.format_only = False
+    one_error(lambda: check_data(cfg, ('test_dataloader',)), "no 'annotations'")
+
+
+KINDS = {
+    'grey': (np.full((48, 64), 99, np.uint8), 'png', None),
+    'transparent': (np.full((48, 64, 4), 99, np.uint8), 'png', None),
+    '16 bits': (np.full((48, 64), 25443, np.uint16), 'png', None),
+    'palette': (np.full((48, 64), 99, np.uint8), 'png', 'P'),
+    'CMYK': (np.full((48, 64, 4), 99, np.uint8), 'jpg', 'CMYK'),
+    'grey JPEG': (np.full((48, 64), 99, np.uint8), 'jpg', None),
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_images_of_any_depth_are_fed_as_three_channels(
+    kind: str, base: Callable, tmp_path: Path
+) -> None:
+    array, suffix, mode = KINDS[kind]
+    write_images(tmp_path / 'images')
+    path = tmp_path / f'images/0.{suffix}'
+    Image.fromarray(array, mode=mode).save(path)
+    content = coco()
+    content['images'][0]['file_name'] = path.name
+    check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
+    for name in (MASK_RCNN, POSE, FCN, CLASSIFIER):
+        step = base(name).train_dataloader.dataset.pipeline[0]
+        assert step.type in ('LoadImageFromFile', 'LoadImage')  # mmpose's is mmcv's and adds none
+        options = {k: v for k, v in step.items() if k not in ('type', '_scope_')}
+        image = LoadImageFromFile(**options)({'img_path': str(path)})['img']
+        assert image.shape == (48, 64, 3)
+        assert image.dtype == np.uint8
+
+
+# Label maps and lists.
+
+
+@pytest.fixture
+def segmentation(base: Callable, tmp_path: Path) -> Config:
+    """A config whose training data are three images with label maps."""
+    write_images(tmp_path / 'images')
+    (tmp_path / 'maps').mkdir()
+    for index in (1, 2, 3):
+        Image.fromarray(cases.LABELS).save(tmp_path / f'maps/{index}.png')
+    cfg = base(FCN)
+    cfg.train_dataloader.dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images', seg_map_path='maps'),
+        metainfo=dict(classes=[f'class {k}' for k in range(8)]),
+        pipeline=[],
+    )
+    cfg.model.decode_head.num_classes = 8
+    return cfg
+
+
+@of(cases.MAPS)
+def test_label_maps(
+    mistake: Callable[[Path], Any], message: str, segmentation: Config, tmp_path: Path
+) -> None:
+    check_data(segmentation, TRAIN)
+    mistake(tmp_path / 'maps/2.png')
+    one_error(lambda: check_data(segmentation, TRAIN), message)
+
+
+def test_label_maps_may_hold_255_and_palettes(segmentation: Config, tmp_path: Path) -> None:
+    picture = Image.fromarray(cases.LABELS + 255).convert('L')
+    picture.putpalette(bytes(range(256)) * 3)
+    picture.save(tmp_path / 'maps/2.png')
+    check_data(segmentation, TRAIN)
+
+
+def test_a_folder_without_images_of_the_suffix(segmentation: Config) -> None:
+    segmentation.train_dataloader.dataset.img_suffix = '_leftImg8bit.png'
+    one_error(lambda: check_data(segmentation, TRAIN), r'no images \*_leftImg8bit.png .*img_suffix')
+
+
+def test_a_list_of_images_that_are_not_there(segmentation: Config, tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_text('1\n2\n9\n')
+    segmentation.train_dataloader.dataset.ann_file = 'list.txt'
+    one_error(lambda: check_data(segmentation, TRAIN), 'list.txt: 1 images are not in .*images.*9')
+
+
+@pytest.fixture
+def classification(base: Callable, tmp_path: Path) -> Config:
+    for name in ('a', 'b'):
+        (tmp_path / 'images' / name).mkdir(parents=True)
+        Image.new('RGB', (64, 48)).save(tmp_path / f'images/{name}/1.jpg')
+    cfg = base(CLASSIFIER)
+    cfg.train_dataloader.dataset.update(
+        type='CustomDataset', data_root=str(tmp_path), data_prefix='images', split=''
+    )
+    cfg.model.head.num_classes = 2
+    return cfg
+
+
+@of(cases.LISTS)
+def test_lists_of_images(
+    mistake: Callable[[Path], Any], message: str, classification: Config, tmp_path: Path
+) -> None:
+    classification.train_dataloader.dataset.ann_file = 'list.txt'
+    mistake(tmp_path)
+    one_error(lambda: check_data(classification, TRAIN), message)
+
+
+@of(cases.FOLDERS)
+def test_folders_of_classes(
+    mistake: Callable[[Path], Any], message: str, classification: Config, tmp_path: Path
+) -> None:
+    check_data(classification, TRAIN)
+    mistake(tmp_path)
+    one_error(lambda: check_data(classification, TRAIN), message)
+
+
+# What must pass: the embedded set and real data, in all tasks.
+
+
+@pytest.mark.parametrize('name', [MASK_RCNN, POSE, CLASSIFIER, FCN])
+def test_the_embedded_set_passes(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    check_data(apis.make_config(ROOT / f'configs/{name}.py', mini=True))
+    assert not caplog.records
+    assert mini_root().is_dir()
+
+
+@pytest.mark.parametrize('name', [MASK_RCNN, POSE, 'mmpose/dekr_hrnet-w32_8xb10-140e_coco-512x512'])
+def test_real_coco_passes(name: str, coco_mini: Path, caplog: pytest.LogCaptureFixture) -> None:
+    boxes = {f'{split}_dataloader.dataset.bbox_file': None for split in ('val', 'test')}
+    options = boxes if name == POSE else {}
+    path = ROOT / f'configs/{name}.py'
+    check_data(apis.make_config(path, data_root=str(coco_mini), cfg_options=options))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ('key', 'hint'),
+    [
+        ('model.backbone.norm_evl', "no 'norm_evl', did you mean 'norm_eval'"),
+        ('modle.backbone.norm_eval', "no 'modle', did you mean 'model'"),
+        ('train_cfg.max_epoch', "did you mean 'max_epochs'"),
+    ],
+)
+def test_options_that_are_new_are_told(
+    key: str, hint: str, base: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    merge_options(base(MASK_RCNN), {key: 3})
+    (record,) = caplog.records
+    assert hint in record.message
+
+
+def test_options_that_are_known_or_of_another_word_are_not(
+    base: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = base(MASK_RCNN)
+    options = {'optim_wrapper.optimizer.lr': 0.1, 'param_scheduler.0.end': 9, 'load_from': 'a.pth'}
+    merge_options(
+        cfg, {**options, 'train_dataloader.batch_size': 3, 'model.backbone.with_cp': True}
+    )
+    assert not caplog.records
+    assert cfg.param_scheduler[0].end == 9

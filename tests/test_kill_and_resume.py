@@ -1,0 +1,197 @@
+"""``tools/train.py`` is killed, told to stop, resumed; nothing may be lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_hooks import last, names, state
+
+from mmhrnet import checkpoints
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+KILLS = 20
+ITERATIONS = 40
+WORKERS = ('train_dataloader.num_workers=2', 'train_dataloader.persistent_workers=True')
+
+
+def command(work_dir: Path, iterations: int, *options: str, resume: bool = False) -> list[str]:
+    return [
+        *(sys.executable, 'tools/train.py', CONFIG, '--mini', '--work-dir', str(work_dir)),
+        *(['--no-validate'] if iterations < 8 else []),
+        '--cfg-options',
+        f'train_cfg.max_iters={iterations}',
+        'train_cfg.val_interval=4',
+        'default_hooks.checkpoint.interval=2',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.batch_size=2',
+        *options,
+        *(['--resume'] if resume else []),
+    ]
+
+
+class Training:
+    """A run in a process group of its own, whose log is read while it runs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.process = subprocess.Popen(
+            command(*args, **kwargs),
+            cwd=ROOT,
+            env=os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.log = ''
+
+    def until(self, text: str) -> bool:
+        """Waits for a line of the log; False if the run ends without one."""
+        for line in self.process.stdout:
+            self.log += line
+            if text in line:
+                return True
+        return False
+
+    def end(self, number: int | None = None, group: bool = False) -> int:
+        if number is not None:
+            (os.killpg if group else os.kill)(self.process.pid, number)
+        self.log += self.process.stdout.read()
+        return self.process.wait()
+
+
+def finished(*args: Any, **kwargs: Any) -> Path:
+    run = Training(*args, **kwargs)
+    assert run.end() == 0, run.log[-3000:]
+    return args[0]
+
+
+def logged(work_dir: Path) -> dict[int, set[str]]:
+    """What was logged at each step, in all runs of the folder, without times."""
+    steps: dict[int, set[str]] = {}
+    for path in work_dir.glob('*/vis_data/scalars.json'):
+        for line in path.read_text().splitlines():
+            values = json.loads(line)
+            for name in ('time', 'data_time', 'memory'):
+                values.pop(name, None)
+            steps.setdefault(values.pop('step'), set()).add(json.dumps(values, sort_keys=True))
+    return steps
+
+
+def assert_equal(work_dir: Path, whole: Path) -> None:
+    assert state(last(work_dir)) == state(last(whole))
+    assert names(work_dir) == names(whole)
+    for path in whole.glob('best_*.pth'):
+        assert state(checkpoints.load(work_dir / path.name)) == state(checkpoints.load(path))
+    assert logged(work_dir) == logged(whole)
+    assert not list(work_dir.glob('.[0-9]*'))
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished(tmp_path_factory.mktemp('whole'), ITERATIONS)
+
+
+def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    other = Training(tmp_path / 'whole', 4)
+    run = Training(tmp_path / 'killed', 4)
+    assert run.until('Iter(train) [3/4]'), run.log
+    assert run.end(signal.SIGKILL) == -signal.SIGKILL
+    finished(tmp_path / 'killed', 4, resume=True)
+    assert other.end() == 0
+    assert_equal(tmp_path / 'killed', tmp_path / 'whole')
+
+
+def moments(rng: random.Random) -> Iterator[tuple[str, float]]:
+    """A line of the log (or a file being written), and seconds to wait after it."""
+    kinds = [
+        ('Iter(train)', 0.4),
+        ('.iter_', 0.1),
+        ('.iter_', 0.6),
+        ('Saving checkpoint', 0.5),
+        ('EVALUATION', 0.5),
+        ('.best_', 0.3),
+        ('Iter(val)', 0.3),
+        ('Checkpoints will be saved', 0.2),
+    ]
+    while True:
+        for kind, most in rng.sample(kinds, len(kinds)):
+            yield kind, rng.uniform(0, most)
+
+
+def wait_for(run: Training, work_dir: Path, kind: str) -> bool:
+    if kind == 'EVALUATION':
+        return run.until('Saving checkpoint') and run.until('Saving checkpoint')
+    if not kind.startswith('.'):
+        return run.until(kind)
+    while run.process.poll() is None:
+        if list(work_dir.glob(f'.[0-9]*{kind}*')):
+            return True
+        time.sleep(0.002)
+    return False
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing(
+    whole: Path, tmp_path: Path, figure: Callable[[str, Any], None]
+) -> None:
+    kills, during, work_dir = 0, [], tmp_path / 'run0'
+    for kind, delay in moments(random.Random(0)):  # noqa: S311
+        if kills == KILLS:
+            break
+        run = Training(work_dir, ITERATIONS, resume=work_dir.exists())
+        if wait_for(run, work_dir, kind):
+            time.sleep(delay)
+        if run.process.poll() is None:
+            kills += run.end(signal.SIGKILL) == -signal.SIGKILL
+            during += [path.name for path in work_dir.glob('.[0-9]*')]
+        else:
+            assert run.end() == 0, run.log[-3000:]
+            assert_equal(work_dir, whole)
+            work_dir = tmp_path / f'run{kills}'
+    assert during, 'no kill hit a file being written'
+    finished(work_dir, ITERATIONS, resume=True)
+    assert_equal(work_dir, whole)
+    figure('kills survived, of 20', kills)
+    figure('kills while a checkpoint was being written', len(during))
+    figure('resumed run against uninterrupted', 'bit-equal')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('number', 'group', 'options'),
+    [
+        (signal.SIGTERM, True, WORKERS),
+        (signal.SIGINT, True, ()),
+        (signal.SIGUSR1, False, ()),
+    ],
+)
+def test_a_signal_leaves_what_resumes_exactly(
+    number: int, group: bool, options: tuple[str, ...], whole: Path, tmp_path: Path
+) -> None:
+    run = Training(tmp_path, ITERATIONS, *options)
+    assert run.until('Iter(train) [ 7/'), run.log[-3000:]
+    assert run.end(number, group) == 128 + number
+    assert f'Stopped by {signal.Signals(number).name} after iteration' in run.log
+    assert 'Traceback' not in run.log
+    assert run.log.rstrip().endswith('--resume')
+    finished(tmp_path, ITERATIONS, *options, resume=True)
+    assert_equal(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    run = Training(tmp_path, ITERATIONS)
+    assert run.until('Iter(train)')
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end(signal.SIGTERM) in (-signal.SIGTERM, 128 + signal.SIGTERM)
