@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
 RECORDS = ROOT / 'docs/benchmarks.md'  # how the figures there were measured, in hours
 TOOL = r'python (?:tools/\w+\.py|-m mmhrnet \w+)[^`\n#|]*'
-TARGET = r'make (?:demo|test|lint|setup|clean)[\w-]*(?: TASK=\w+)?'
+TARGET = r'make (?:demo|test|reliability|lint|setup|clean)[\w-]*(?: TASK=\w+)?'
 COMMAND = re.compile(rf'\b(?:{TOOL}|{TARGET})')
 CODE = re.compile(r'```python\n(.*?)```', re.DOTALL)
 
@@ -73,6 +73,13 @@ def test_every_tool_is_shown_and_many_commands() -> None:
     shown = (ROOT / 'docs/tools.md').read_text()
     assert {name for name in tools if f'`{name}`' not in shown} == set()
     assert len(COMMANDS) >= 50
+
+
+def test_scripts_shown_are_there() -> None:
+    """tests/test_distributed.py runs them."""
+    scripts = {name for page in PAGES for name in re.findall(r'tools/\w+\.sh', page.read_text())}
+    assert len(scripts) >= 4
+    assert all((ROOT / name).is_file() for name in scripts)
 
 
 def test_links_lead_somewhere() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import pickle
 import random
@@ -302,6 +303,31 @@ def test_a_signal_waits_for_accumulated_gradients(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         run(cfg, At('before_train_iter', 4, lambda: os.kill(os.getpid(), signal.SIGTERM)))
     assert last(tmp_path)['meta']['iter'] == 8
+
+
+def test_workers_outlive_a_signal_to_the_group_and_end_with_the_training(tmp_path: Path) -> None:
+    def signal_workers() -> None:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGTERM)
+
+    runner = run(config(tmp_path, workers=2), At('after_train_iter', 3, signal_workers))
+    assert len(runner.model.seen) == 18
+    assert not multiprocessing.active_children()
+
+
+def test_a_run_that_ends_by_an_error_does_not_wait_for_its_workers(tmp_path: Path) -> None:
+    code = (
+        'import sys; from pathlib import Path; from test_hooks import *\n'
+        'cfg = config(Path(sys.argv[1]), epochs=True, workers=2)\n'
+        'runner = Runner.from_cfg(cfg); runner.register_hook(At("after_train_iter", 3, crash))\n'
+        'runner.train()'
+    )
+    command = [sys.executable, '-c', code, tmp_path]
+    result = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 1
+    assert 'CrashError' in result.stderr
 
 
 def test_handlers_stay_in_other_threads(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002 (signatures are MMEngine's)
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -44,6 +46,7 @@ class PreemptionHook(Hook):
         self._received = 0
         self._previous: dict[int, Any] = {}
         self._is_training = False
+        self._is_over = RawValue('b', 0)  # shared with the workers
 
     def before_train(self, runner: Runner) -> None:
         self._received, self._is_training = 0, True
@@ -53,9 +56,7 @@ class PreemptionHook(Hook):
             self._checkpoint.before_train(runner)
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
-            for loop in filter(None, (runner.train_loop, runner.val_loop)):
-                loader = loop.dataloader
-                loader.worker_init_fn = partial(self._shield, loader.worker_init_fn)
+            self._shield_workers(runner)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._agreed() and _is_stepped(runner):
@@ -77,22 +78,27 @@ class PreemptionHook(Hook):
 
     def restore_signals(self, runner: Runner) -> None:
         """Sets back the handlers; also to be called when a training ends by an error."""
+        self._release_workers()
+        atexit.unregister(self._release_workers)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
-
-    def _shield(self, init: Callable[[int], None] | None, worker: int) -> None:
-        """Lets workers outlive a signal to the whole group as the main process does."""
-        for number in SIGNALS:
-            signal.signal(number, self._note)
-        if init is not None:
-            init(worker)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._received:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self._received = number
+
+    def _shield_workers(self, runner: Runner) -> None:
+        self._is_over = RawValue('b', 0)
+        atexit.register(self._release_workers)  # else multiprocessing waits for them forever
+        for loop in filter(None, (runner.train_loop, runner.val_loop)):
+            loader = loop.dataloader
+            loader.worker_init_fn = partial(_shield, self._is_over, loader.worker_init_fn)
+
+    def _release_workers(self) -> None:
+        self._is_over.value = 1
 
     def _agreed(self) -> bool:
         if get_world_size() > 1:
@@ -110,6 +116,22 @@ class PreemptionHook(Hook):
             f'Go on with: {_resume_command()}'
         )
         raise SystemExit(128 + self._received)
+
+
+def _shield(is_over: Any, init: Callable[[int], None] | None, worker: int) -> None:
+    """Lets a worker outlive signals to the whole group until the main process wants no more.
+
+    Set in the worker itself: there torch sets a handler that ends it, and with it the training.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if is_over.value:
+            os._exit(0)
+
+    for number in SIGNALS:
+        signal.signal(number, end)
+    if init is not None:
+        init(worker)
 
 
 def _is_stepped(runner: Runner) -> bool:
