@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from datetime import timedelta
@@ -72,6 +74,14 @@ def start_processes(cfg: Config) -> None:
     _revert_sync_norms(cfg)
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
     dist.init_process_group('gloo', timeout=seconds and timedelta(seconds=seconds))
+    atexit.register(_end_processes)
+
+
+def _end_processes() -> None:
+    """Joins gloo's threads: the interpreter aborts where one still runs when it ends."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    gc.collect()  # the wrapped model holds the group too
 
 
 def _check_gpus(launcher: str) -> None:
