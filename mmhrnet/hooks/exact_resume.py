@@ -1,6 +1,5 @@
 """A resumed training that goes on exactly where it was."""
 
-# ruff: noqa: ARG002 (signatures are MMEngine's)
 from __future__ import annotations
 
 from typing import Any

@@ -1,6 +1,5 @@
 """An evaluation that was interrupted, done when the training goes on."""
 
-# ruff: noqa: ARG002 (signatures are MMEngine's)
 from __future__ import annotations
 
 from typing import Any

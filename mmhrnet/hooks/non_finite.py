@@ -1,6 +1,5 @@
 """A loss that is not finite ends the training, with its cause, before the weights are lost."""
 
-# ruff: noqa: ARG002 (signatures are MMEngine's)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,5 @@
 """A training that is told to stop leaves a checkpoint that resumes exactly."""
 
-# ruff: noqa: ARG002 (signatures are MMEngine's)
 from __future__ import annotations
 
 import atexit
