@@ -26,7 +26,8 @@ def page_with(page: str, figures: dict[str, object], machine: str) -> str:
     _, end, after = rest.partition(END)
     if not (start and end):
         raise ValueError(f'The page needs a line {START} and a line {END}')
-    rows = '\n'.join(f'| {name} | {value} |' for name, value in sorted(figures.items()))
+    cells = {name: f'{v:.2g}' if isinstance(v, float) else v for name, v in figures.items()}
+    rows = '\n'.join(f'| {name} | {value} |' for name, value in sorted(cells.items()))
     table = f'{machine}\n\n| what | measured |\n|---|---|\n{rows}\n'
     return f'{before}{start}\n{table}{end}{after}'
 

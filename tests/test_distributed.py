@@ -116,7 +116,8 @@ def keep_losses(folder: Path, *bases: Path) -> Path:
 
 @pytest.fixture(scope='module')
 def options(untrained: Callable) -> list[str]:
-    return [*SHORT, *SGD, *FROZEN, f'load_from={untrained("mmpose").checkpoint}']
+    no_clip = 'optim_wrapper.clip_grad=None'  # FSDP refuses it
+    return [*SHORT, *SGD, *FROZEN, no_clip, f'load_from={untrained("mmpose").checkpoint}']
 
 
 @pytest.fixture(scope='module')
@@ -351,6 +352,13 @@ def test_a_launcher_that_started_nothing_is_said(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(apis.ConfigError, match=f'--launcher {launcher} is for processes that'):
             launch.is_first(cfg)
     assert launch.is_first(Config(dict(launcher='none')))
+
+
+def test_sharded_gradients_are_not_clipped_by_their_shares() -> None:
+    wrapper = dict(type='OptimWrapper', clip_grad=dict(max_norm=5))
+    cfg = config_of(strategy=dict(type='FSDPStrategy'), optim_wrapper=wrapper)
+    with pytest.raises(apis.ConfigError, match=r'optim_wrapper\.clip_grad=None'):
+        launch.start_processes(cfg)
 
 
 def test_the_first_process_of_each_machine_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,11 +57,17 @@ def start_processes(cfg: Config) -> None:
             group is ``env_cfg.dist_cfg.timeout``, in seconds.
 
     Raises:
-        ConfigError: A launcher that needs GPUs, or more processes than GPUs.
+        ConfigError: A launcher that needs GPUs, more processes than GPUs, or sharded gradients that
+            are to be clipped.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         return
+    if is_sharded(cfg) and cfg.get('optim_wrapper', {}).get('clip_grad'):
+        raise ConfigError(
+            'MMEngine would clip the gradients of each process by the norm of its own share: train '
+            'with optim_wrapper.clip_grad=None'
+        )
     if torch.cuda.is_available():
         _check_gpus(launcher)
         return
