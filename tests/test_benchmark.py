@@ -32,6 +32,7 @@ def test_networks_are_the_same(case: str, tmp_path: Path) -> None:
     assert rows[0].ratio == 1
 
 
+@pytest.mark.slow
 def test_every_rewrite_is_turned_once(tmp_path: Path) -> None:
     rows = benchmark('det', rewrites=True, out=tmp_path, **SMALL)
     names = {row.name for row in rows if row.name.startswith('mmhrnet with')}
@@ -47,6 +48,7 @@ def test_training_steps_see_the_same_weights(tmp_path: Path) -> None:
     assert all(row.difference < 1e-3 for row in rows)
 
 
+@pytest.mark.slow
 def test_whole_detectors_lose_the_same(tmp_path: Path) -> None:
     small = SMALL | dict(arch='w18')
     rows = benchmark('faster-rcnn', forms=['eager'], out=tmp_path, **small)
@@ -109,6 +111,7 @@ def test_mistakes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_tool(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, root / 'tools/benchmark.py', 'pose', '--arch', 'w18_small_v1']
     command += ['--shape', '64x96', '--forms', 'eager', '--rounds', '1', '--device', 'cpu']

@@ -147,6 +147,7 @@ def test_metafiles_list_every_config_once() -> None:
     assert all(model['Name'] == Path(model['Config']).stem for model in models)
 
 
+@pytest.mark.slow
 def test_metafiles_repeat_what_the_configs_say() -> None:
     for model in metafile_models():
         cfg, meta = Config.fromfile(ROOT / model['Config']), model['Metadata']

@@ -158,6 +158,7 @@ def difference(first: Path, second: Path) -> float:
     return max(float((a[n] - b[n]).norm() / a[n].norm().clamp(min=1e-12)) for n in a)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one_with_the_doubled_batch(both: Path, figure: Callable) -> None:
     one, two = losses(both / 'one'), losses(both / 'two')
     assert len(one) == STEPS
@@ -169,6 +170,7 @@ def test_two_processes_train_like_one_with_the_doubled_batch(both: Path, figure:
     figure('processes: 2 against 1 with the doubled batch, largest relative difference', largest)
 
 
+@pytest.mark.slow
 def test_one_process_writes_each_file(both: Path) -> None:
     files = {
         name: sorted(

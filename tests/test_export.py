@@ -80,7 +80,10 @@ def test_configs_of_every_task(
     assert metadata['shape'] == ([2, 3, 256, 192] if static else 'free')
 
 
-@pytest.mark.parametrize('format', ['pt2', 'onnx', pytest.param('aoti', marks=needs_compiler)])
+@pytest.mark.parametrize(
+    'format',
+    ['pt2', 'onnx', pytest.param('aoti', marks=[needs_compiler, pytest.mark.slow])],
+)
 def test_files_take_any_memory_format_and_stand_alone(
     net: nn.Module, images: torch.Tensor, tmp_path: Path, format: str
 ) -> None:

@@ -26,6 +26,7 @@ RUNTIMES = ROOT / 'configs/_base_/runtime'
 BASES = ['mmdet/faster_rcnn_hrnetv2p_w48.py', 'mmpose/td-hm_hrnet-w48_4xb32-210e_coco-256x192.py']
 
 
+@pytest.mark.slow
 def test_the_page_has_the_tables_that_the_code_gives() -> None:
     page = PAGE.read_text()
     assert scaling.update(page) == page
