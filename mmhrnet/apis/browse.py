@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from rich.console import Console
@@ -15,9 +14,9 @@ from rich.progress import track
 from mmhrnet.analysis.pictures import Artist
 from mmhrnet.apis.checks import check_data
 from mmhrnet.apis.config import dicts
+from mmhrnet.apis.images import write_png
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.run import make_config
-from mmhrnet.files import write_bytes
 
 CONSOLE = Console()
 
@@ -70,7 +69,7 @@ def browse(
     ):
         picture = draw(undo(x), sample, truth=True, heatmaps=True)
         path = Path(out_dir, f'{index:03d}_{Path(sample.get("img_path", "sample")).stem}.png')
-        write_bytes(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
+        write_png(path, picture[..., ::-1])
         pictures.append(path)
     CONSOLE.print(f'{len(pictures)} pictures: {out_dir}', soft_wrap=True, highlight=False)
     return pictures

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import track
 
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.images import ImageError, read_image
+from mmhrnet.apis.images import ImageError, read_image, write_png
 from mmhrnet.apis.predict import Prediction, Predictor
-from mmhrnet.files import beside, write_bytes, write_text
+from mmhrnet.files import beside, write_text
 
 CONSOLE = Console()
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
@@ -127,15 +127,11 @@ def write_prediction(prediction: Prediction, out_dir: Path, name: Path, image: P
     content: dict[str, Any] = {'image': str(image), 'found': prediction.found}
     if prediction.label_map is not None:
         labels = target.with_name(f'{target.name}_labels.png')
-        _write_png(labels, prediction.label_map)
+        write_png(labels, prediction.label_map)
         content['label_map'] = labels.name
-    _write_png(picture, prediction.picture[..., ::-1])
+    write_png(picture, prediction.picture[..., ::-1])
     write_text(target.with_name(f'{target.name}.json'), json.dumps(content))
     return picture
-
-
-def _write_png(path: Path, image: np.ndarray) -> None:
-    write_bytes(path, cv2.imencode('.png', np.ascontiguousarray(image))[1].tobytes())
 
 
 def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:

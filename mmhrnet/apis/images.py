@@ -1,4 +1,4 @@
-"""Image files of any kind, or one clear reason why not."""
+"""Image files of any kind, or one clear reason why not; pictures written whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmhrnet.apis.config import ConfigError
+from mmhrnet.files import write_bytes
 
 MAX_PIXELS = 100_000_000  # of an image: 300 MB when decoded
 
@@ -41,3 +42,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if image is None:
         raise ImageError(f'{path} is of a kind that OpenCV does not read: save it as PNG')
     return image
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Writes BGR or grey as OpenCV has it, (H, W, 3) or (H, W) uint8, in one step."""
+    write_bytes(path, cv2.imencode('.png', np.ascontiguousarray(image))[1].tobytes())
