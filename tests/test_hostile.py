@@ -169,7 +169,7 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
         'create_model': lambda _: mmhrnet.create_model('hrnet_w18_small_v1', checkpoint=file),
         'checkpoints.load': lambda _: checkpoints.load(file),
         'Predictor': lambda _: apis.Predictor(config, file, mini=True, device='cpu'),
-        'Demo': lambda _: Demo(file.parent, None, 'cpu').run(
+        'Demo': lambda _: Demo(file.parent, None, 'cpu', out).run(
             str(image), name, file.name, True, 0.3
         ),
         'train --resume': run_tool('train.py', config, *shared, '--resume', file),

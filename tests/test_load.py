@@ -121,4 +121,4 @@ def test_two_hundred_requests_at_once(
     growth = resident(server.pid) - before
     figure('web requests at once, answered of 200 with 4 bad', f'{len(answers)}, 4 named')
     figure('memory growth of the web page over 200 requests, MiB', round(growth))
-    assert growth < 200
+    assert growth < 100

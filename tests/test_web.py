@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.images import read_image
 from mmhrnet.apis.web import PUBLISHED, TASKS, WHOLE_IMAGE, Demo, list_configs, serve
 
 pytest.importorskip('gradio', reason='the web page needs gradio')
@@ -40,24 +42,30 @@ def page(folder: Path, untrained: object) -> Iterator[object]:
     page.close()
 
 
-def test_a_result_has_picture_streams_and_numbers(folder: Path, scene: Path) -> None:
-    demo = Demo(folder, None, 'cpu')
+def test_a_result_has_picture_streams_and_numbers(
+    folder: Path, scene: Path, tmp_path: Path
+) -> None:
+    demo = Demo(folder, None, 'cpu', tmp_path)
     assert 'mmseg.pth' in demo.checkpoints()
     picture, streams, found = demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
-    assert picture.shape[1] == 480
+    assert read_image(picture).shape[1] == 480
     assert streams is not None
-    assert streams.shape[1] > 1000
+    assert read_image(streams).shape[1] > 1000
     assert sum(one['share'] for one in found) == pytest.approx(1)
     assert demo.predictor.cache_info().currsize == 1
-    demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
+    again = demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
     assert demo.predictor.cache_info().hits == 1
+    assert again[0] != picture  # nobody rewrites what another visitor is reading
+    assert again[0].read_bytes() == picture.read_bytes()
 
 
-def test_pose_takes_a_detector(folder: Path, untrained: object, scene: Path) -> None:
+def test_pose_takes_a_detector(
+    folder: Path, untrained: object, scene: Path, tmp_path: Path
+) -> None:
     pose, det = untrained('mmpose'), untrained('mmdet')
     config, detector = (f'configs/{path.parent.name}/{path.name}' for path in (pose[0], det[0]))
     arguments = (str(scene), config, 'mmpose.pth', True, 2.0)  # a score that nothing reaches
-    demo = Demo(folder, None, 'cpu')
+    demo = Demo(folder, None, 'cpu', tmp_path)
     assert len(demo.run(*arguments, WHOLE_IMAGE, PUBLISHED)[2]) == 1
     _, streams, found = demo.run(*arguments, detector, 'mmdet.pth')
     assert found == []
@@ -65,7 +73,7 @@ def test_pose_takes_a_detector(folder: Path, untrained: object, scene: Path) -> 
 
 
 def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
-    demo = Demo(folder, None, 'cpu')
+    demo = Demo(folder, None, 'cpu', tmp_path)
     with pytest.raises(ConfigError, match='Drop an image first'):
         demo.run(None, SEG, 'mmseg.pth', True, 0.3)
     (tmp_path / 'a.png').write_text('no image')
@@ -78,6 +86,27 @@ def test_the_four_tasks_have_their_configs() -> None:
         configs = list_configs(library)
         assert len(configs) > 5
         assert all(config.startswith(f'configs/{library}/') for config in configs)
+
+
+def test_one_thread_computes_for_all_visitors(
+    page: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradio_client import Client
+
+    threads = []
+
+    def run(*_: object) -> tuple:
+        threads.append(threading.current_thread().name)
+        return None, None, []
+
+    monkeypatch.setattr(Demo, 'run', run)
+    clients = [Client(page.local_url, verbose=False) for _ in range(3)]
+    choices = (None, CLS, PUBLISHED, True, 0.3, WHOLE_IMAGE, PUBLISHED)
+    for client in clients:
+        client.predict('classification', api_name='/choose')
+    jobs = [client.submit(*choices, api_name='/run') for client in clients * 4]
+    assert [job.result()[2] for job in jobs] == [[]] * 12
+    assert threads == ['network_0'] * 12
 
 
 def test_the_page_is_for_this_machine_and_takes_small_files_from_lists_only(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from mmhrnet.analysis.streams import plot_streams, record_streams
 from mmhrnet.analysis.zoo import metafile_models
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.images import read_image
+from mmhrnet.apis.images import read_image, write_png
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.predict import Predictor
 
@@ -39,10 +39,18 @@ class Demo:
         checkpoints: Folder to look for checkpoints in; no other file can be chosen.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
+        results: Folder that takes the pictures, each result in a folder of its own.
     """
 
-    def __init__(self, checkpoints: str | Path, data_root: str | None, device: str | None) -> None:
+    def __init__(
+        self,
+        checkpoints: str | Path,
+        data_root: str | None,
+        device: str | None,
+        results: str | Path,
+    ) -> None:
         self.folder = Path(checkpoints)
+        self.results = Path(results)
         self.predictor = lru_cache(maxsize=3)(self._predictor)
         self.options: dict[str, Any] = dict(data_root=data_root, device=device)
 
@@ -72,8 +80,8 @@ class Demo:
         score: float,
         det_config: str = WHOLE_IMAGE,
         det_checkpoint: str = PUBLISHED,
-    ) -> tuple[np.ndarray, np.ndarray | None, list[dict[str, Any]]]:
-        """The picture, the figure of the streams, and what was found.
+    ) -> tuple[Path, Path | None, list[dict[str, Any]]]:
+        """The files of the picture and of the figure of the streams, and what was found.
 
         Raises:
             ConfigError: An image or a choice that cannot work.
@@ -87,14 +95,15 @@ class Demo:
         predictor.score = score
         with record_streams(predictor.model) as streams:
             prediction = predictor(pixels)
-        figure = None
+        self.results.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self.results))
+        picture, figure = folder / 'picture.png', None
+        write_png(picture, prediction.picture[..., ::-1])
         if streams.image is not None:  # the pose estimator does not run where nobody is found
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, 'streams.png')
-                plot_streams(streams, normalization(predictor.cfg).undo(streams.image), path)
-                figure = read_image(path)[..., ::-1]
+            pixels = normalization(predictor.cfg).undo(streams.image)
+            figure = plot_streams(streams, pixels, folder / 'streams.png')
         found = [{k: v for k, v in one.items() if k != 'mask'} for one in prediction.found]
-        return prediction.picture, figure, found
+        return picture, figure, found
 
 
 def list_configs(library: str) -> list[str]:
@@ -107,9 +116,12 @@ def build_page(demo: Demo) -> Any:
     """The page as gradio's Blocks, not yet served."""
     import gradio as gr
 
+    # One thread computes: each further one would keep PyTorch's buffers of its own (60 MiB).
+    worker = ThreadPoolExecutor(1, 'network')
+
     def run(*args: Any) -> Any:
         try:
-            return demo.run(*args)
+            return worker.submit(demo.run, *args).result()
         except ConfigError as error:
             raise gr.Error(str(error)) from error
 
@@ -176,9 +188,11 @@ def serve(
     """
     try:
         import gradio as gr
+        from gradio.utils import get_upload_folder
     except ImportError as error:
         raise ConfigError('The web page needs gradio: pip install gradio') from error
-    page = build_page(Demo(checkpoints, data_root, device))
+    # Files in gradio's own folder: it rewrites arrays in place while another visitor reads them.
+    page = build_page(Demo(checkpoints, data_root, device, get_upload_folder()))
     fonts: dict[str, Any] = dict(
         font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
     )
