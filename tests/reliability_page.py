@@ -27,7 +27,7 @@ def page_with(page: str, figures: dict[str, object], machine: str) -> str:
     if not (start and end):
         raise ValueError(f'The page needs a line {START} and a line {END}')
     cells = {name: f'{v:.2g}' if isinstance(v, float) else v for name, v in figures.items()}
-    rows = '\n'.join(f'| {name} | {value} |' for name, value in sorted(cells.items()))
+    rows = '\n'.join(f'| {name} | {value} |' for name, value in cells.items())
     table = f'{machine}\n\n| what | measured |\n|---|---|\n{rows}\n'
     return f'{before}{start}\n{table}{end}{after}'
 

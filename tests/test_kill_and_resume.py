@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 KILLS = 20
 ITERATIONS = 40
+ENV = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
 WORKERS = ('train_dataloader.num_workers=2', 'train_dataloader.persistent_workers=True')
 
 
@@ -47,7 +50,7 @@ class Training:
         self.process = subprocess.Popen(
             command(*args, **kwargs),
             cwd=ROOT,
-            env=os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'},
+            env=ENV,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -195,3 +198,33 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     assert run.until('Iter(train)')
     run.process.send_signal(signal.SIGTERM)
     assert run.end(signal.SIGTERM) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+SMALL_DISK = (
+    'mount -t tmpfs -o size=350m tmpfs "$1" && "${@:3}"; code=$?; cp -a "$1" "$2"; exit $code'
+)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_in_one_error_and_resumes_exactly_where_there_is_room(
+    whole: Path, tmp_path: Path, figure: Callable[[str, Any], None]
+) -> None:
+    own_mounts = ('unshare', '--map-root-user', '--mount')
+    if (
+        not shutil.which('unshare')
+        or subprocess.run([*own_mounts, 'mount', '-t', 'tmpfs', 'tmpfs', tmp_path]).returncode
+    ):
+        pytest.skip('a small disk needs the right to mount one: Linux with user namespaces')
+    disk, kept = tmp_path / 'disk', tmp_path / 'kept'
+    disk.mkdir()
+    words = ['bash', '-c', SMALL_DISK, 'bash', disk, kept, *command(disk, ITERATIONS)]
+    result = subprocess.run(
+        [*own_mounts, *words], cwd=ROOT, env=ENV, capture_output=True, text=True
+    )
+    assert result.returncode == 1, result.stdout[-3000:]
+    *_, error = result.stderr.splitlines()
+    assert re.search(r'iter_\d+\.pth cannot be written: No space left .* needs \d+ bytes', error)
+    assert names(kept) == ['best_accuracy_top1_iter_4.pth', 'iter_2.pth', 'iter_4.pth']
+    finished(kept, ITERATIONS, resume=True)
+    assert_equal(kept, whole)
+    figure('full disk (a mounted one of 350 MB)', 'one error, resumed bit-equal')
