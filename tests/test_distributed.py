@@ -208,6 +208,28 @@ def test_resuming_two_processes_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='looks for processes in /proc')
+@pytest.mark.parametrize('told', ['launcher', 'one process'])
+def test_a_signal_stops_all_after_the_same_iteration(
+    options: list[str], told: str, tmp_path: Path
+) -> None:
+    options = [*options, 'train_cfg.max_iters=12', 'train_dataloader.batch_size=8']
+    wait(start(2, 'train', [POSE], options, tmp_path / 'whole'), tmp_path / 'whole')
+    stopped = tmp_path / 'stopped'
+    run = start(2, 'train', [POSE], options, stopped)
+    while 'Iter(train) [ 2/12]' not in (stopped / 'log').read_text():
+        assert run.poll() is None, (stopped / 'log').read_text()[-3000:]
+        time.sleep(0.05)
+    os.kill(run.pid if told == 'launcher' else children(run.pid)[1], signal.SIGTERM)
+    assert run.wait(timeout=60) != 0
+    log = (stopped / 'log').read_text()
+    (iteration,) = set(re.findall(r'Stopped by SIGTERM after iteration (\d+)', log))
+    assert int(iteration) < 12
+    wait(start(2, 'train', [POSE, '--resume'], options, stopped), stopped)
+    assert difference(tmp_path / 'whole/iter_12.pth', stopped / 'iter_12.pth') == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('host', ['mmdet', 'mmpose', 'mmseg', 'mmpretrain'])
 def test_metrics_of_two_processes_are_those_of_one(
     host: str, tmp_path: Path, untrained: Callable

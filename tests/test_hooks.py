@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,7 +189,7 @@ def flat(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
 
 
 # What differs between any two runs: when, where and under which name.
-VOLATILE = ('time', 'experiment_name', 'cfg', 'last_ckpt', 'best_ckpt')
+VOLATILE = ('time', 'experiment_name', 'cfg', 'last_ckpt', 'best_ckpt', 'outdated_ckpts')
 
 
 def state(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -362,6 +363,28 @@ def test_old_checkpoints_go_only_when_the_new_one_is_whole(
         assert old in there
     assert names(tmp_path)[1:] == ['iter_15.pth', 'iter_18.pth']
     assert not list(tmp_path.glob('.*'))
+
+
+def test_what_a_killed_run_did_not_remove_goes_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = durable.DurableBackend.remove_outdated
+
+    def crash_at_nine(self: durable.DurableBackend, folder: str) -> None:
+        crash() if Path(folder, 'iter_9.pth').exists() else remove(self, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.DurableBackend, 'remove_outdated', crash_at_nine)
+        with pytest.raises(CrashError):
+            run(config(tmp_path))
+    assert names(tmp_path)[1:] == ['iter_3.pth', 'iter_6.pth', 'iter_9.pth']
+    other = tmp_path / 'other'
+    other.mkdir()
+    shutil.copy(tmp_path / 'iter_3.pth', other)
+    run(config(other, resume=True, load_from=str(tmp_path / 'iter_9.pth')))
+    assert 'iter_3.pth' in names(other)  # of another run
+    run(config(tmp_path, resume=True))
+    assert names(tmp_path)[1:] == ['iter_15.pth', 'iter_18.pth']
 
 
 def test_a_full_disk_says_what_is_missing_and_harms_nothing(

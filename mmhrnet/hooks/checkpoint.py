@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class AtomicCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend=DURABLE)
             if is_main_process():
                 sweep(self.out_dir)
+                self._mark(runner.message_hub.runtime_info.get('outdated_ckpts', ()))
+                self._remove_outdated()
 
     def save_now(self, runner: Runner, epoch: int, iteration: int) -> str:
         """Writes a checkpoint after so many epochs and iterations, unless there is one.
@@ -98,11 +100,17 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts <= 0:
             return
         steps = [*(kept for kept in self.keep_ckpt_ids if kept != step), step]
-        for outdated in steps[: -self.max_keep_ckpts] if is_main_process() else ():
-            name = self.filename_tmpl.format(outdated)
-            self.file_backend.remove(self.file_backend.join_path(self.out_dir, name))
+        names = [self.filename_tmpl.format(old) for old in steps[: -self.max_keep_ckpts]]
+        outdated = [self.file_backend.join_path(self.out_dir, name) for name in names]
+        self._mark(outdated)
         self.keep_ckpt_ids.extend(steps)  # a deque of that length
         runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        # For the run that is resumed from this one, if it is killed before these are removed.
+        runner.message_hub.update_info('outdated_ckpts', outdated)
+
+    def _mark(self, outdated: Iterable[str]) -> None:
+        for path in outdated if is_main_process() else ():
+            self.file_backend.remove(path)
 
     def _remove_outdated(self) -> None:
         if isinstance(self.file_backend, DurableBackend):

@@ -13,6 +13,7 @@ from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmhrnet.hooks.arriving import Arriving
 from mmhrnet.hooks.errors import TrainingError
 from mmhrnet.hooks.random_state import random_state, set_random_state
 from mmhrnet.registry import HOOKS
@@ -39,8 +40,7 @@ class NonFiniteHook(Hook):
     def __init__(self) -> None:
         self._batch: Any = None
         self._state: dict[str, Any] = {}
-        self._is_finite: Tensor | None = None
-        self._arrived: torch.cuda.Event | None = None
+        self._is_finite: Arriving | None = None
         self._by_design: set[str] = set()
         self._handles: list[Any] = []
 
@@ -87,16 +87,11 @@ class NonFiniteHook(Hook):
     def _parse_losses(self, parse: Callable[..., Any], losses: Any) -> Any:
         loss, logged = parse(losses)
         if isinstance(loss, Tensor):
-            self._is_finite = loss.detach().isfinite().all().to('cpu', non_blocking=True)
-            if loss.is_cuda:
-                self._arrived = torch.cuda.Event()
-                self._arrived.record()
+            self._is_finite = Arriving(loss.detach().isfinite().all())
         return loss, logged
 
     def _before_step(self, runner: Runner, *step: Any) -> None:
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        if self._is_finite is not None and not bool(self._is_finite):
+        if self._is_finite is not None and not bool(self._is_finite.wait()):
             self._stop(runner)
 
     def _stop(self, runner: Runner) -> NoReturn:

@@ -15,10 +15,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, get_comm_device, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmhrnet.hooks.arriving import Arriving
 from mmhrnet.hooks.checkpoint import AtomicCheckpointHook
 from mmhrnet.registry import HOOKS
 
@@ -33,8 +34,9 @@ class PreemptionHook(Hook):
 
     It writes one checkpoint, logs the command to go on with and exits with 128 + the signal. During
     an evaluation it exits at once if the iteration has its checkpoint, as after most settings, and
-    is evaluated when resumed; otherwise after the evaluation. A second signal ends at once. With
-    several processes they agree on the iteration; one signal to any of them is enough.
+    is evaluated when resumed; otherwise after the evaluation. A second signal ends at once. Of
+    several processes one signal to any is enough: they ask one another in each iteration and read
+    the answer in the next, so that no GPU waits, and all end after the same one.
 
     Handlers are set in the main thread only, and set back when the training is over.
     """
@@ -43,12 +45,13 @@ class PreemptionHook(Hook):
 
     def __init__(self) -> None:
         self._received = 0
+        self._asked: Arriving | None = None
         self._previous: dict[int, Any] = {}
         self._is_training = False
         self._is_over = RawValue('b', 0)  # shared with the workers
 
     def before_train(self, runner: Runner) -> None:
-        self._received, self._is_training = 0, True
+        self._received, self._asked, self._is_training = 0, None, True
         hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
         self._checkpoint = hooks[0] if hooks else AtomicCheckpointHook(by_epoch=False)
         if not hooks:
@@ -58,7 +61,10 @@ class PreemptionHook(Hook):
             self._shield_workers(runner)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self._agreed() and _is_stepped(runner):
+        asked, self._asked = self._asked, self._ask()
+        if get_world_size() == 1:
+            asked = self._asked
+        if self._is_told(asked) and _is_stepped(runner):
             self._stop(runner, runner.iter + 1)
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +74,7 @@ class PreemptionHook(Hook):
             self._stop(runner, runner.iter)
 
     def after_val(self, runner: Runner) -> None:
-        if self._is_training and self._agreed() and _is_stepped(runner):
+        if self._is_training and self._is_told(self._ask()) and _is_stepped(runner):
             self._stop(runner, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
@@ -99,12 +105,18 @@ class PreemptionHook(Hook):
     def _release_workers(self) -> None:
         self._is_over.value = 1
 
-    def _agreed(self) -> bool:
+    def _ask(self) -> Arriving:
+        """The signal that any of the processes has received, or 0."""
+        number = torch.tensor(self._received)
         if get_world_size() > 1:
-            number = torch.tensor(self._received)
+            number = number.to(get_comm_device())
             all_reduce(number, 'max')
-            self._received = int(number)
-        return self._received > 0
+        return Arriving(number)
+
+    def _is_told(self, asked: Arriving | None) -> bool:
+        number = int(asked.wait()) if asked else 0
+        self._received = max(self._received, number)  # to be said by all of them
+        return number > 0
 
     def _stop(self, runner: Runner, iteration: int) -> NoReturn:
         path = self._checkpoint.save_now(runner, runner.epoch, iteration)
