@@ -188,8 +188,9 @@ def flat(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-# What differs between any two runs: when, where and under which name.
-VOLATILE = ('time', 'experiment_name', 'cfg', 'last_ckpt', 'best_ckpt', 'outdated_ckpts')
+# What differs between any two runs: when, where, under which name, at which commit.
+VOLATILE = ('time', 'experiment_name', 'cfg', 'mmengine_version')
+VOLATILE += ('last_ckpt', 'best_ckpt', 'outdated_ckpts')
 
 
 def state(checkpoint: dict[str, Any]) -> dict[str, Any]:
