@@ -220,5 +220,5 @@ def test_every_door_refuses_hostile_files_in_one_message(
             else:
                 wrong[f'{door}, {kind}'] = 'was loaded'
             assert not marker.exists(), (door, kind)
-    figure('doors tried', tried)
+    figure('doors x hostile files tried, all refused', tried)
     assert not wrong
