@@ -44,7 +44,7 @@ def test_install_twice_changes_nothing() -> None:
 
 
 def test_reasons_name_every_bridge() -> None:
-    names = ['mmcv_ext', 'mmcv_bounds', 'mmengine_checkpoint', 'xtcocotools']
+    names = ['mmcv_ext', 'mmcv_bounds', 'mmengine_build', 'mmengine_checkpoint', 'xtcocotools']
     assert list(bridge_reasons()) == names
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import enum
 import http.server
+import io
 import os
 import pickle
 import threading
-from collections import OrderedDict
-from datetime import timedelta
+import zipfile
+from collections import Counter, OrderedDict, defaultdict, deque
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -60,6 +69,137 @@ def test_everyday_checkpoint_comes_back(tmp_path: Path) -> None:
     assert torch.equal(loaded['state_dict']['weight'], torch.arange(3.0))
 
 
+# What people put into checkpoints beside tensors.
+VALUES: dict[str, Any] = dict(
+    namespace=argparse.Namespace(lr=0.1, steps=[1]),
+    simple_namespace=SimpleNamespace(a=1),
+    no_bytes=b'',
+    some_bytes=b'a\xff',
+    byte_array=bytearray(b'a'),
+    frozen=frozenset({1, 2}),
+    range=range(3, 9, 2),
+    slice=slice(1, None, 2),
+    moment=datetime(2020, 1, 2, 3, tzinfo=timezone.utc),
+    day=date(2020, 1, 2),
+    duration=timedelta(seconds=3),
+    counter=Counter([1, 1, 2]),
+    default=defaultdict(list, {1: [2]}),
+    counters=defaultdict(Counter, a=Counter('ab')),
+    path=Path('a/b'),
+    decimal=Decimal('1.5'),
+    fraction=Fraction(1, 3),
+    uuid=UUID(int=5),
+    complex=1 + 2j,
+    torch_version=torch.__version__,
+    large=2**70,
+    empty=np.array([]),
+    no_rows=np.zeros((0, 3), np.float32),
+    transposed=np.arange(6).reshape(2, 3).T,
+    big_endian=np.arange(3, dtype='>i4'),
+    texts=np.array(['a', 'bcd']),
+    bytes_array=np.array([b'a']),
+    objects=np.array([1, 'a', None], object),
+    scalar=np.float64(0.5),
+    truth=np.bool_(True),
+    text=np.str_('abc'),
+    half=np.float16(2),
+    time=np.datetime64('2020-01-02'),
+    months=np.array(['2020-01', '2021-02'], 'M8[M]'),
+    seconds=np.timedelta64(3, 's'),
+)
+
+
+@pytest.mark.parametrize('name', VALUES)
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
+def test_harmless_values_come_back(name: str, zipped: bool) -> None:
+    value, file = VALUES[name], io.BytesIO()
+    torch.save({'meta': {name: value}}, file, _use_new_zipfile_serialization=zipped)
+    file.seek(0)
+    loaded = checkpoints.load(file)['meta'][name]
+    if isinstance(value, (np.ndarray, np.generic)):
+        assert isinstance(loaded, type(value))
+        assert loaded.dtype == value.dtype.newbyteorder('=')
+        assert loaded.shape == value.shape
+        assert pickle.dumps(loaded) == pickle.dumps(pickle.loads(pickle.dumps(value, 2)))  # noqa: S301
+    assert np.array_equal(loaded, value) if isinstance(value, np.ndarray) else loaded == value
+
+
+def test_a_deque_comes_back_as_a_list() -> None:
+    file = io.BytesIO()
+    torch.save(deque([1, 2], maxlen=3), file)
+    file.seek(0)
+    assert checkpoints.load(file) == [1, 2]
+
+
+@pytest.mark.parametrize('content', [[1, 2], torch.ones(2), {5: 1}, {'meta': None}])
+def test_whatever_torch_reads_is_read(content: Any) -> None:
+    file = io.BytesIO()
+    torch.save(content, file)
+    file.seek(0)
+    loaded = checkpoints.load(file)
+    assert torch.equal(loaded, content) if torch.is_tensor(content) else loaded == content
+
+
+def test_plain_torch_load_is_left_alone(tmp_path: Path) -> None:
+    path, before = tmp_path / 'a.pth', set(torch.serialization.get_safe_globals())
+    torch.save(argparse.Namespace(a=1), path)
+    checkpoints.load(path)
+    assert set(torch.serialization.get_safe_globals()) == before
+    with pytest.raises(pickle.UnpicklingError, match='Namespace'):
+        torch.load(path, weights_only=True)
+    torch.serialization.add_safe_globals([argparse.Namespace])  # the user's own stays
+    checkpoints.load(path)
+    assert torch.load(path, weights_only=True).a == 1
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(list(before))
+
+
+def on_a_gpu(content: bytes) -> bytes:
+    """The same checkpoint as a machine with a GPU would have saved it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, 'w') as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b'\3\0\0\0cpu', b'\6\0\0\0cuda:0'))
+    return out.getvalue()
+
+
+def saved(content: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ('content', 'says'),
+    [
+        (b'\x89HDF\r\n\x1a\n' + bytes(64), 'HDF5 file.*Keras'),
+        (b'<!DOCTYPE html><html>', 'web page'),
+        (b'version https://git-lfs.github.com/spec/v1', 'git lfs pull'),
+        (b'\x1f\x8b' + bytes(64), 'gzip archive: unpack'),
+        (pickle.dumps({'a': 1}, 2), 'no file that torch.save wrote'),
+        (
+            saved(torch.nn.Sequential(torch.nn.Linear(2, 2))),
+            r'pickled whole.*model\.state_dict\(\)',
+        ),
+        (saved({'state_dict': torch.nn.DataParallel(HRNet('w18_small_v1'))}), 'pickled whole'),
+    ],
+    ids=['h5', 'page', 'pointer', 'gzip', 'pickle', 'module', 'parallel'],
+)
+def test_other_files_are_told_and_not_called_truncated(content: bytes, says: str) -> None:
+    with pytest.raises(checkpoints.CheckpointError, match=f'^a.pth .*{says}') as error:
+        checkpoints.load(io.BytesIO(content), name='a.pth')
+    assert 'truncated' not in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_a_file_of_a_gpu_loads_where_there_is_none() -> None:
+    content = on_a_gpu(saved({'weight': torch.arange(3.0)}))
+    with pytest.raises(checkpoints.CheckpointError, match=r"a CUDA device.*map_location='cpu'"):
+        checkpoints.load(io.BytesIO(content), name='a.pth')
+    loaded = checkpoints.load(io.BytesIO(content), 'cpu')
+    assert torch.equal(loaded['weight'], torch.arange(3.0))
+
+
 @pytest.mark.parametrize('zipped', [True, False])
 def test_nothing_runs(tmp_path: Path, zipped: bool) -> None:
     target, path = tmp_path / 'ran', tmp_path / 'a.pth'
@@ -88,17 +228,35 @@ def test_attributes_of_anything_but_statistics_are_refused(tmp_path: Path) -> No
         checkpoints.load(tmp_path / 'a.pth')
 
 
+class Mood(enum.Enum):
+    """Of nobody's list."""
+
+    GOOD = 1
+
+
+class Schedule:
+    """Keeps a function of its own, as MMEngine's OneCycle does."""
+
+    @staticmethod
+    def linear(step: int) -> float:
+        return 0.5 * step
+
+    def __init__(self) -> None:
+        self.function = self.linear
+
+
+@pytest.mark.parametrize('value', [Mood.GOOD, Schedule()], ids=['enum', 'function'])
 def test_unlisted_type_is_named_and_can_be_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / 'a.pth'
-    torch.save(dict(took=timedelta(seconds=3)), path)
+    path, kind = tmp_path / 'a.pth', f'{type(value).__module__}.{type(value).__name__}'
+    torch.save(dict(held=value), path)
     monkeypatch.setattr(checkpoints.safe, 'SAFE_TYPES', list(checkpoints.safe.SAFE_TYPES))
-    with pytest.raises(checkpoints.CheckpointError, match=r"allow\('datetime.timedelta'\)"):
+    with pytest.raises(checkpoints.CheckpointError, match=rf"allow\('{kind}'\)"):
         checkpoints.load(path)
-    monkeypatch.setenv('MMHRNET_SAFE_TYPES', 'datetime.timedelta')
-    assert checkpoints.load(path)['took'] == timedelta(seconds=3)
-    torch.serialization.clear_safe_globals()
+    monkeypatch.setenv('MMHRNET_SAFE_TYPES', kind)
+    held = checkpoints.load(path)['held']
+    assert held is value if isinstance(value, Mood) else held.function(4) == 2
 
 
 def test_allow_refuses_what_is_no_type() -> None:

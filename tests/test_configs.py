@@ -110,6 +110,17 @@ def test_pose_follows_the_recipe(arch: str, size: str, sigma: int) -> None:
     assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size
 
 
+WEIGHTED = [m for m in metafile_models() if 'mmseg' in m['Config'] and 'Weights' in m]
+
+
+@pytest.mark.parametrize('said', WEIGHTED, ids=[model['Name'] for model in WEIGHTED])
+def test_segmentation_upsamples_as_its_weights_were_trained(said: dict) -> None:
+    cfg = Config.fromfile(ROOT / said['Config'])
+    heads = cfg.model.decode_head
+    for part in (cfg.model.backbone, cfg.model.get('neck', {}), *dicts(heads)):
+        assert part.get('align_corners', False) is said['Metadata']['Align Corners']
+
+
 @pytest.mark.parametrize('name', ['hr48', 'hr40', 'hr18s', 'hr18sv1'])
 def test_cityscapes_follows_the_recipe(name: str) -> None:
     path = ROOT / f'configs/mmseg/fcn_{name}_4xb3-120k_cityscapes-512x1024.py'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +17,10 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
+import mmhrnet
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, checkpoints
 from mmhrnet.checkpoints.convert import adapt_channels
+from mmhrnet.checkpoints.names import FORMS, READ_ONLY, from_common, to_common
 from mmhrnet.models import ARCHS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +121,7 @@ def add_biases(state: dict) -> None:
         'last_layer.0': 'last_layer.1',
         'head.0': 'head.1',
         'aux_head.0': 'aux_head.1',
-        'conv3x3_ocr.0': 'conv3x3_ocr.1.0',
+        'conv3x3_ocr.0': 'conv3x3_ocr.1',
     }
     for conv, norm in pairs.items():
         if f'{conv}.weight' in state:
@@ -147,40 +151,301 @@ def test_there_and_back_is_bit_equal(form: str, build: object, randomized: objec
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
 
 
+def prefixed(prefix: str, state: dict) -> dict:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+PREFIXES = (
+    '',
+    'module.',
+    'model.',
+    'net.',
+    'network.',
+    'encoder.',
+    'hrnet.',
+    'body.',
+    'backbone.model.',
+    'backbone.body.',
+    'model.model.',
+    'module.module.',
+    '_orig_mod.',
+    '_orig_mod.module.',
+    'module._orig_mod.',
+    '_forward_module.',
+    '_fsdp_wrapped_module.',
+    '_forward_module._fsdp_wrapped_module.model.',
+    'student_of_nobody.deep.er.',
+)
+KEYS = (
+    'state_dict',
+    'model_state_dict',
+    'model',
+    'net',
+    'network',
+    'module',
+    'weights',
+    'params',
+    'ema',
+    'ema_state_dict',
+    'state_dict_ema',
+    'model_ema',
+    'best_state_dict',
+)
+
+
+@pytest.mark.parametrize('prefix', PREFIXES)
+@pytest.mark.parametrize('build', [segmentor, estimator], ids=['host', 'official'])
+def test_prefixes_come_off(prefix: str, build: Callable[[], Net]) -> None:
+    state = build().state_dict()
+    if build is estimator:
+        state = checkpoints.convert(state, 'official')[0]
+    found = checkpoints.unwrap(prefixed(prefix, state) | {'loss.weight': torch.ones(1)})
+    assert found.keys() - {'loss.weight'} == state.keys()
+    assert not found.notes
+
+
+@pytest.mark.parametrize('key', KEYS)
+def test_dicts_come_off(key: str) -> None:
+    state = HRNet(ARCH).state_dict()
+    content = {'epoch': 3, 'arch': 'hrnet', key: prefixed('module.', state), 'optimizer': {}}
+    assert checkpoints.unwrap(content).keys() == state.keys()
+    assert checkpoints.unwrap({'run': {'last': content}}).keys() == state.keys()
+
+
+def test_wrappers_inside_of_a_model_come_off() -> None:
+    model = segmentor()
+    inside = {
+        name.replace('backbone.', 'backbone._orig_mod.').replace(
+            'branches.', 'branches._checkpoint_wrapped_module.'
+        ): tensor
+        for name, tensor in model.state_dict().items()
+    }
+    assert checkpoints.unwrap(inside).keys() == model.state_dict().keys()
+
+
+def test_our_own_compiled_model_comes_back() -> None:
+    compiled = torch.compile(mmhrnet.create_model(f'hrnetv2_{ARCH}'))
+    state = compiled.state_dict()
+    assert next(iter(state)).startswith('_orig_mod.')
+    other = mmhrnet.create_model(f'hrnetv2_{ARCH}')
+    fitted, report = checkpoints.fit(checkpoints.unwrap(state), other)
+    other.load_state_dict(fitted)
+    assert not report.new
+
+
 @pytest.mark.parametrize(
-    'wrap',
+    ('content', 'places'),
     [
-        lambda state: {'state_dict': state, 'meta': {}, 'optimizer': {}},
-        lambda state: {'model': {f'module.{k}': v for k, v in state.items()}, 'epoch': 3},
-        lambda state: {f'model.{k}': v for k, v in state.items()},
-        lambda state: {**{f'model.{k}': v for k, v in state.items()}, 'loss.weight': torch.ones(1)},
+        (lambda a, b: prefixed('student.', a) | prefixed('teacher.', b), ('student.', 'teacher.')),
+        (lambda a, b: {'state_dict': a, 'state_dict_ema': b}, ('state_dict', 'state_dict_ema')),
+        (
+            lambda a, b: {'model': prefixed('module.', a), 'ema': {'module': b}},
+            ('model/module.', 'ema/module'),
+        ),
     ],
 )
-def test_wrappers_come_off(wrap: object, randomized: object) -> None:
-    _, state = published('official', context, randomized)
-    assert checkpoints.unwrap(wrap(state)).keys() == state.keys()
+def test_of_two_networks_both_are_named_and_one_is_chosen(
+    content: Callable[..., dict], places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = HRNet(ARCH).state_dict(), HRNet(ARCH).state_dict()
+    found = checkpoints.unwrap(content(a, b))
+    assert torch.equal(found['conv1.weight'], a['conv1.weight'])
+    _, report = checkpoints.fit(found, HRNet(ARCH))
+    for text in (repr(places[0]), repr(places[1]), 'MMHRNET_WEIGHTS_AT'):
+        assert text in str(report)
+    second = checkpoints.unwrap(content(a, b), at=places[1])
+    monkeypatch.setenv('MMHRNET_WEIGHTS_AT', places[1].rstrip('.'))
+    for found in (second, checkpoints.unwrap(content(a, b))):
+        assert torch.equal(found['conv1.weight'], b['conv1.weight'])
+    with pytest.raises(checkpoints.CheckpointError, match=f"'nowhere'.*{places[0]}"):
+        checkpoints.unwrap(content(a, b), at='nowhere')
 
 
-def test_official_object_context_names() -> None:
-    """As the official repository builds it: convolutions, and norms with their ReLU in pairs."""
+def test_the_same_weights_twice_are_one_network() -> None:
+    """The official pose training saves them so."""
+    state = HRNet(ARCH).state_dict()
+    content = {'state_dict': prefixed('module.', state), 'best_state_dict': dict(state)}
+    assert not checkpoints.unwrap(content).notes
+
+
+def test_a_dict_of_itself_is_searched_once() -> None:
+    content: dict = {'state_dict': {'a': torch.ones(1)}}
+    content['self'] = content
+    with pytest.raises(checkpoints.CheckpointError, match=r'state_dict \(1 items, a\), self'):
+        checkpoints.unwrap(content)
+
+
+def norm(name: str) -> set[str]:
+    kinds = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
+    return {f'{name}.{kind}' for kind in kinds}
+
+
+def conv(name: str) -> set[str]:
+    return {f'{name}.weight', f'{name}.bias'}
+
+
+def projection(name: str) -> set[str]:
+    return {f'{name}.0.weight'} | norm(f'{name}.1.0')
+
+
+CONTEXT = 'ocr_distri_head.object_context_block'
+# The names of the heads as the official code builds them, beside those of the body.
+OFFICIAL_HEADS = {
+    estimator: conv('final_layer'),
+    landmarks: conv('head.0') | norm('head.1') | conv('head.3'),
+    segmentor: conv('last_layer.0') | norm('last_layer.1') | conv('last_layer.3'),
+    context: set.union(
+        *(conv('aux_head.0'), norm('aux_head.1'), conv('aux_head.3'), conv('cls_head')),
+        *(conv('conv3x3_ocr.0'), norm('conv3x3_ocr.1')),
+        *(projection(f'{CONTEXT}.{name}') for name in ('f_pixel', 'f_object', 'f_down', 'f_up')),
+        *({f'{CONTEXT}.{name}.2.weight'} for name in ('f_pixel', 'f_object')),
+        *(norm(f'{CONTEXT}.{name}.3.0') for name in ('f_pixel', 'f_object')),
+        projection('ocr_distri_head.conv_bn_dropout'),
+    ),
+    classifier: set.union(
+        *(conv(f'downsamp_modules.{i}.0') | norm(f'downsamp_modules.{i}.1') for i in range(3)),
+        *(conv('final_layer.0'), norm('final_layer.1'), conv('classifier')),
+        *({f'incre_modules.{i}.0.downsample.0.weight'} for i in range(4)),
+        *(norm(f'incre_modules.{i}.0.downsample.1') for i in range(4)),
+        *({f'incre_modules.{i}.0.conv{k}.weight'} for i in range(4) for k in (1, 2, 3)),
+        *(norm(f'incre_modules.{i}.0.bn{k}') for i in range(4) for k in (1, 2, 3)),
+    ),
+}
+
+
+@pytest.mark.parametrize('build', OFFICIAL_HEADS)
+def test_official_names_are_those_of_the_official_code(build: Callable[[], Net]) -> None:
+    state, _, report = checkpoints.convert(build().state_dict(), 'official')
+    body = HRNet(ARCH, multiscale_output=build is not estimator).state_dict()
+    assert not report.left_out
+    assert state.keys() == body.keys() | OFFICIAL_HEADS[build]
+
+
+def test_what_was_trained_here_loads_strictly_into_timm(randomized: object) -> None:
+    import timm
+
+    model = randomized(classifier()).eval()
+    state, _, _ = checkpoints.convert(model.state_dict(), 'timm')
+    other = timm.create_model('hrnet_w18_small', num_classes=10).eval()
+    other.load_state_dict(state, strict=True)
+    x = torch.rand(SIZE)
+    pooled = model.neck(model.backbone(x))[0].mean(dim=(2, 3))
+    torch.testing.assert_close(other(x), model.head.fc(pooled))
+
+
+WRITTEN = [
+    (form, rule) for form, rules in FORMS.items() for rule in rules if READ_ONLY not in rule[2:]
+]
+
+
+@pytest.mark.parametrize(('form', 'rule'), WRITTEN, ids=[f'{f}: {r[0]}' for f, r in WRITTEN])
+def test_every_rule_works_in_both_directions(form: str, rule: tuple[str, ...]) -> None:
+    theirs, common, *beside = rule
+    for ending in ('conv1.weight', 'layer1.0.bn1.bias', 'stage2.0.fuse_layers.0.1.1.running_mean'):
+        name = theirs.replace('{}', '2') + ending
+        parts = {*beside, common.split('.')[0]}
+        assert to_common(name, form) is not None
+        assert from_common(to_common(name, form), form, parts) == name
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_no_two_rules_write_one_common_name(form: str) -> None:
+    """An alias says beside which part it is written, or that it never is."""
+    plain = [rule[1] for rule in FORMS[form] if len(rule) == 2]
+    beside = [rule[1:] for rule in FORMS[form] if len(rule) == 3 and rule[2] != READ_ONLY]
+    assert len(plain) == len(set(plain))
+    assert len(beside) == len(set(beside))
+    assert {rule[1] for rule in FORMS[form]} == {*plain, *(common for common, _ in beside)}
+
+
+@every_form
+def test_forms_are_there_and_back_from_ours(form: str, build: object, randomized: object) -> None:
+    """From a model that was trained here, without what a conversion keeps beside the tensors."""
+    state = randomized(build()).state_dict()
+    there, _, _ = checkpoints.convert(state, form)
+    back, _, _ = checkpoints.convert(there, 'mmhrnet')
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+
+
+def as_inplace_abn(state: dict) -> dict:
+    """As branch master of the official segmentation saves: any sign, and no counters."""
+    flip = {n for n in state if n.endswith('running_var')}
+    return {
+        name: -tensor if name.replace('weight', 'running_var') in flip else tensor
+        for name, tensor in state.items()
+        if not name.endswith('num_batches_tracked')
+    }
+
+
+@pytest.mark.parametrize('build', [segmentor, context])
+def test_inplace_abn_is_told_by_its_names(
+    build: Callable[[], Net], randomized: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, state = published('official', build, randomized)
+    saved, plain = as_inplace_abn(state), build()
+    norms = [name for name in plain.state_dict() if name.endswith('running_var')]
+    names = [name.replace('running_var', 'weight') for name in norms]
+    fitted, report = checkpoints.fit(checkpoints.unwrap(saved), plain)
+    weights, _ = checkpoints.fit(checkpoints.unwrap(state), build())
+    for name in names:
+        assert torch.equal(fitted[name], weights[name] + 1e-5)
+    assert re.search(r'InPlaceABN.*\d+ were negative.*MMHRNET_INPLACE_ABN=0', str(report))
+    monkeypatch.setenv('MMHRNET_INPLACE_ABN', '0')
+    as_they_are, report = checkpoints.fit(checkpoints.unwrap(saved), plain)
+    assert all(torch.equal(as_they_are[name], -weights[name]) for name in names)
+    assert 'InPlaceABN' not in str(report)
+
+
+def test_inplace_abn_is_there_and_back(randomized: object) -> None:
+    saved = as_inplace_abn(published('official', segmentor, randomized)[1])
+    middle, before, _ = checkpoints.convert(saved, 'mmhrnet')
+    again, _, report = checkpoints.convert(middle, 'mmhrnet')
+    assert 'InPlaceABN' not in str(report)  # it is not read so twice
+    assert all(torch.equal(again[name], tensor) for name, tensor in middle.items())
+    back, _, _ = checkpoints.convert(middle, 'official', before)
+    assert back.keys() == saved.keys()
+    assert all(torch.equal(back[name], tensor) for name, tensor in saved.items())
+    unknown, _, _ = checkpoints.convert(middle, 'official')  # what a .safetensors leads to
+    assert 'InPlaceABN' not in str(checkpoints.fit(unknown, segmentor())[1])
+
+
+def test_other_weights_without_counters_are_no_inplace_abn(randomized: object) -> None:
+    for form, build in (('official', classifier), ('official', estimator), ('mmseg', segmentor)):
+        saved = as_inplace_abn(published(form, build, randomized)[1])
+        assert 'InPlaceABN' not in str(checkpoints.fit(saved, build())[1])
+
+
+@pytest.mark.parametrize(('classes', 'trained'), [(150, True), (171, True), (19, False), (5, None)])
+@pytest.mark.parametrize('setting', [True, False])
+def test_align_corners_of_official_weights_is_compared(
+    classes: int, trained: bool | None, setting: bool
+) -> None:
+    def build(setting: bool) -> Net:
+        head = nn.Module()
+        head.conv_seg = nn.Conv2d(WIDTH, classes, 1)
+        backbone = HRNet(ARCH, upsample='bilinear', align_corners=setting)
+        return Net(
+            backbone=backbone, neck=HRNetV2(CHANNELS, align_corners=setting), decode_head=head
+        )
+
+    state, _, _ = checkpoints.convert(build(False).state_dict(), 'official')
+    notes = checkpoints.fit(state, build(setting))[1].notes
+    if trained in (None, setting):
+        assert not notes
+    else:
+        (note,) = notes
+        assert f'with align_corners={trained}, but HRNet, HRNetV2 have {setting}' in note
+
+
+def test_official_object_context_wants_align_corners() -> None:
     state, _, _ = checkpoints.convert(context().state_dict(), 'official')
-    block = 'ocr_distri_head.object_context_block'
-    for name in (
-        'aux_head.0.weight',
-        'aux_head.1.running_mean',
-        'aux_head.3.bias',
-        'conv3x3_ocr.0.weight',
-        'conv3x3_ocr.1.0.running_var',
-        f'{block}.f_pixel.0.weight',
-        f'{block}.f_pixel.1.0.weight',
-        f'{block}.f_pixel.2.weight',
-        f'{block}.f_object.3.0.bias',
-        f'{block}.f_down.1.0.weight',
-        f'{block}.f_up.0.weight',
-        'ocr_distri_head.conv_bn_dropout.1.0.running_mean',
-        'cls_head.weight',
-    ):
-        assert name in state
+    (note,) = checkpoints.fit(state, context())[1].notes
+    assert 'align_corners=True, but FCNHead, OCRHead have False' in note.replace('HRNet, ', '')
+    backbone = HRNet(ARCH, upsample='bilinear', align_corners=True)
+    assert not checkpoints.fit(state, backbone)[1].notes
+    mmseg, _, _ = checkpoints.convert(context().state_dict(), 'mmseg')
+    assert not checkpoints.fit(mmseg, context())[1].notes
 
 
 def host_model(scope: str, cfg: dict) -> nn.Module:
@@ -198,6 +463,28 @@ def test_init_cfg_takes_any_form(suffix: str, tmp_path: Path, randomized: object
     backbone.init_weights()
     for name, tensor in model.backbone.state_dict().items():
         assert torch.equal(backbone.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize('prefix', ['backbone.', 'backbone'])
+def test_init_cfg_with_a_prefix_has_the_same_check(
+    prefix: str, tmp_path: Path, randomized: object
+) -> None:
+    model = randomized(segmentor())
+    for name, content in {
+        'a.pth': {'state_dict': model.state_dict()},
+        'b.pth': {'model': prefixed('module.', model.state_dict())},
+    }.items():
+        torch.save(content, tmp_path / name)
+        init = dict(type='Pretrained', checkpoint=str(tmp_path / name), prefix=prefix)
+        backbone = HRNet(ARCH, init_cfg=init)
+        backbone.init_weights()
+        for key, tensor in model.backbone.state_dict().items():
+            assert torch.equal(backbone.state_dict()[key], tensor), key
+    with pytest.raises(checkpoints.CheckpointError, match='do not fit the network'):
+        HRNet('w18_small_v2', init_cfg=init).init_weights()
+    torch.save(model.backbone.state_dict(), tmp_path / 'b.pth')
+    with pytest.raises(checkpoints.CheckpointError, match=r"'backbone\.'.*Leave the prefix out"):
+        HRNet(ARCH, init_cfg=init).init_weights()
 
 
 def test_load_from_takes_any_form(tmp_path: Path, randomized: object) -> None:
@@ -317,9 +604,20 @@ def test_group_norms_by_type(randomized: object) -> None:
     assert fitted.keys() == other.state_dict().keys()
 
 
-@pytest.mark.parametrize('content', [{'a': torch.ones(2)}, {}, {'state_dict': {}}])
-def test_no_hrnet(content: dict) -> None:
-    with pytest.raises(checkpoints.CheckpointError, match='no weights of an HRNet'):
+@pytest.mark.parametrize(
+    ('content', 'says'),
+    [
+        ({'a': torch.ones(2)}, r'Its keys: a \(2\)'),
+        ({}, 'an empty dict'),
+        ({'state_dict': {}, 'epoch': 3}, r'Its keys: state_dict \(0 items\), epoch \(int\)'),
+        ({'model': {'stages.0.w': torch.ones(1)}}, r'model \(1 items, stages\.0\.w\)'),
+        (dict.fromkeys(map(str, range(20)), 0), 'and 12 more'),
+        ([1], 'content is of the type list'),
+        (5, 'content is of the type int'),
+    ],
+)
+def test_no_hrnet(content: object, says: str) -> None:
+    with pytest.raises(checkpoints.CheckpointError, match=f'no weights of an HRNet.*{says}'):
         checkpoints.unwrap(content)
 
 

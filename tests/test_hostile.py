@@ -22,6 +22,19 @@ from mmhrnet import HRNet, apis, checkpoints
 ROOT = Path(__file__).resolve().parents[1]
 LIVE = ('os.system', 'posix.system', 'subprocess.Popen', 'eval', 'exec', 'open')
 GROWTH = 128  # MiB, for files that ask for terabytes
+# Odd, but data: torch makes nothing of them that runs or costs more than it says.
+HARMLESS = {
+    f'{name}.{kind}.pth'
+    for name in (
+        'deep lists',
+        'far memo',
+        'list of itself',
+        'names that are numbers',
+        'repeated elements',
+        'state dict of numbers',
+    )
+    for kind in ('zip', 'legacy')
+}
 ERRORS = (apis.ConfigError, checkpoints.CheckpointError, FileNotFoundError)
 
 
@@ -67,14 +80,20 @@ def test_hostile_files_are_refused_by_name_and_cost_nothing(
     wrong = {
         name: outcome
         for name, outcome in outcomes.items()
+        if name not in HARMLESS
         if not outcome.startswith('CheckpointError: ')
         or str(folder / name) not in outcome
         or '\n' in outcome
     }
     assert not wrong
+    assert all(outcomes[name].startswith('loaded') for name in HARMLESS)
+    truncated = [name for name, outcome in outcomes.items() if 'truncated' in outcome]
+    cut = ('cut', 'empty', 'zeros', 'only magic', 'long text', 'unfinished')
+    assert not [name for name in truncated if not name.startswith(cut)]
     assert not marker.exists()
     assert report['mebibytes'] < GROWTH
-    figure('hostile files refused', len(outcomes))
+    figure('hostile files refused', len(outcomes) - len(HARMLESS))
+    figure('odd files read as the data that they are', len(HARMLESS))
     figure('memory growth on hostile files, MiB', round(report['mebibytes']))
 
 
@@ -150,6 +169,8 @@ def run_tool(name: str, *arguments: Any) -> Callable[[pytest.MonkeyPatch], None]
             runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
         except SystemExit as left:
             raise apis.ConfigError(str(left.code)) from left
+        except Exception as error:
+            raise AssertionError(f'{name} leaves with a traceback: {error!r}') from error
 
     return run
 

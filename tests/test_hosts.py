@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
@@ -34,6 +36,40 @@ def test_defaults_by_registry(host: str) -> None:
     mode = model.stage2[0].resize.keywords['mode']
     assert mode == ('bilinear' if host == 'mmseg' else 'nearest')
     assert model.init_cfg[0]['type'] == ('Normal' if host == 'mmpose' else 'Kaiming')
+
+
+NEW_STYLE = """
+from mmhrnet import HRNet
+
+default_scope = None
+model = dict(backbone=dict(type=HRNet, arch='w18_small_v1'))
+"""
+
+
+@pytest.mark.parametrize('host', HOSTS)
+@pytest.mark.parametrize('scoped', [True, False])
+def test_the_class_is_built_like_the_name(host: str, scoped: bool, tmp_path: Path) -> None:
+    """As new-style configs name it, which have no default scope: the host's registry builds."""
+    if scoped:
+        init_default_scope(host)
+    (tmp_path / 'config.py').write_text(NEW_STYLE)
+    registry = import_module(f'{host}.registry').MODELS
+    lazy = Config.fromfile(tmp_path / 'config.py').model.backbone
+    assert lazy.type is HRNet
+    torch.manual_seed(0)
+    by_name = registry.build(dict(type='mmhrnet.HRNet', arch='w18_small_v1'))
+    for cfg in (lazy, dict(type=HRNet, arch='w18_small_v1')):
+        built = registry.build(cfg)
+        assert cfg['type'] is HRNet
+        assert type(built) is HRNet
+        built.load_state_dict(by_name.state_dict())
+        x = torch.rand(1, 3, 64, 64)
+        outs = [model.eval()(x) for model in (by_name, built)]
+        assert len(outs[0]) == (1 if host == 'mmpose' else 4)
+        assert all(torch.equal(a, b) for a, b in zip(*outs, strict=True))
+        assert built.norm_eval == by_name.norm_eval == (host == 'mmdet')
+        assert built.align_corners is (False if host == 'mmseg' else None)
+        assert built.init_cfg == by_name.init_cfg
 
 
 def test_what_the_config_says_beats_the_host() -> None:

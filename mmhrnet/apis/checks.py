@@ -57,7 +57,7 @@ def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
 
 
 def check_weights(cfg: Config) -> None:
-    """Raises a ConfigError if pretrained weights cannot be had; a download is done now."""
+    """Raises a ConfigError if weights to start from cannot be had; a download is done now."""
     for checkpoint in _pretrained(cfg.model):
         try:
             CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
@@ -65,6 +65,11 @@ def check_weights(cfg: Config) -> None:
             raise ConfigError(
                 f'The pretrained weights {checkpoint} cannot be had: {error}\n{NO_WEIGHTS}'
             ) from error
+    if cfg.get('load_from'):  # to resume too
+        try:
+            CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')
+        except (OSError, CheckpointError) as error:
+            raise ConfigError(f'{cfg.load_from} cannot be loaded: {error}') from error
 
 
 def check_device(device: str | None) -> str:

@@ -26,10 +26,17 @@ from mmhrnet.apis.config import (
 from mmhrnet.apis.launch import is_first, is_sharded, start_processes
 from mmhrnet.apis.mini import fit_schedule, use_mini
 from mmhrnet.apis.weights import check_complete, find_weights
+from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.hooks.errors import TrainingError
 
 CONSOLE = Console()
-HOOKS = ('ExactResumeHook', 'MissedEvaluationHook', 'NonFiniteHook', 'PreemptionHook')
+HOOKS = (
+    'ExactResumeHook',
+    'MissedEvaluationHook',
+    'NonFiniteHook',
+    'PreemptionHook',
+    'ResumeCheckHook',
+)
 BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
 
 
@@ -115,7 +122,7 @@ def train(
     try:
         with config_errors():  # data, optimizer and metrics are built now
             runner.train()
-    except TrainingError as error:
+    except (TrainingError, CheckpointError) as error:
         raise ConfigError(str(error)) from error
     finally:
         runner.call_hook('restore_signals')

@@ -7,9 +7,15 @@ user imports it.
 
 from __future__ import annotations
 
-from mmhrnet.bridges import mmcv_bounds, mmcv_ext, mmengine_checkpoint, xtcocotools
+from mmhrnet.bridges import (
+    mmcv_bounds,
+    mmcv_ext,
+    mmengine_build,
+    mmengine_checkpoint,
+    xtcocotools,
+)
 
-BRIDGES = (mmcv_ext, mmcv_bounds, mmengine_checkpoint, xtcocotools)
+BRIDGES = (mmcv_ext, mmcv_bounds, mmengine_build, mmengine_checkpoint, xtcocotools)
 
 
 def install_bridges() -> None:

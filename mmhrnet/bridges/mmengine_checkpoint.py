@@ -6,12 +6,14 @@ with older torch, and for downloads with any torch, they may run code. Newer mme
 ``weights_only=False``. So this bridge is always active: ``mmhrnet.checkpoints.load`` stands behind
 mmengine's local and object-storage loaders and behind its downloads.
 
-Whatever is loaded into a model with a ``mmhrnet.HRNet`` in it, through ``init_cfg``, ``load_from``
-or a host's inferencer, is first given the names that the model takes.
+Whatever is loaded into a model with a ``mmhrnet.HRNet`` in it, through ``init_cfg`` (with and
+without a ``prefix``), ``load_from`` or a host's inferencer, is first given the names that the model
+takes.
 """
 
 from __future__ import annotations
 
+import os
 from functools import wraps
 from importlib.util import find_spec
 from io import BytesIO
@@ -41,6 +43,7 @@ def install() -> None:
     after_import(MODULE, _load_safely)
     for name in USERS:
         after_import(name, _fit_to_the_model)
+    after_import('mmengine.model.weight_init', _fit_parts)
 
 
 def _load_safely(module: ModuleType) -> None:
@@ -66,7 +69,60 @@ def _fit_to_the_model(module: ModuleType) -> None:
     setattr(module, LOADER, load_checkpoint_to_model)
 
 
+def _fit_parts(module: ModuleType) -> None:
+    """``init_cfg=dict(type='Pretrained', prefix=...)``, which loads by another function."""
+    initializer = module.PretrainedInit
+    original = initializer.__call__
+    if hasattr(original, 'fits_checkpoints'):
+        return
+
+    @wraps(original)
+    def load_part(self: Any, target: Any) -> None:
+        if self.prefix is None:
+            original(self, target)
+            return
+        from mmengine.runner import checkpoint as loading
+
+        content = loading._load_checkpoint(self.checkpoint, map_location=self.map_location)
+        state = _part_of(content, f'{self.prefix.removesuffix(".")}.', self.checkpoint)
+        loading._load_checkpoint_to_model(target, {'state_dict': state}, logger='current')
+        if hasattr(target, '_params_init_info'):
+            module.update_init_info(target, init_info=self._get_init_info())
+
+    load_part.__dict__['fits_checkpoints'] = True
+    initializer.__call__ = load_part
+
+
+def _part_of(checkpoint: Any, prefix: str, name: str) -> dict[str, Any]:
+    from mmhrnet import checkpoints
+
+    found = _state_of(checkpoint)
+    if not any(str(key).startswith(prefix) for key in found):
+        found = checkpoints.unwrap(checkpoint)  # out of other wrappers
+    part = {key[len(prefix) :]: tensor for key, tensor in found.items() if key.startswith(prefix)}
+    if not part:
+        seen = checkpoints.summary(found)
+        raise checkpoints.CheckpointError(
+            f'No name in {name} begins with the prefix {prefix!r} of init_cfg, they are those of '
+            f'{seen:.200}. Leave the prefix out: a backbone finds its weights by itself'
+        )
+    return part
+
+
+def _state_of(checkpoint: Any) -> Any:
+    """As mmengine takes it: under ``state_dict``, or the checkpoint itself."""
+    from mmhrnet.checkpoints import CheckpointError
+
+    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        kind = type(checkpoint if state is None else state).__name__
+        raise CheckpointError(f'This is no checkpoint: it holds a {kind} in place of named tensors')
+    return state
+
+
 def _fitted(model: Any, checkpoint: Any) -> Any:
+    from logging import INFO, WARNING
+
     from mmengine.logging import print_log
     from mmengine.model import is_model_wrapper
 
@@ -74,14 +130,14 @@ def _fitted(model: Any, checkpoint: Any) -> Any:
 
     network = model.module if is_model_wrapper(model) else model
     names = set(network.state_dict())
-    if set(checkpoint.get('state_dict', checkpoint)) == names:
+    if set(_state_of(checkpoint)) == names and checkpoints.CHOICE not in os.environ:
         return checkpoint  # of this very model
     if not any(isinstance(module, HRNet) for module in network.modules()):
         return checkpoint
     if not checkpoints.recognise(names)[1]:
         return checkpoint  # the network is a part of something else, like a teacher
     fitted, report = checkpoints.fit(checkpoints.unwrap(checkpoint), network)
-    print_log(str(report), logger='current')
+    print_log(str(report), logger='current', level=WARNING if report.notes else INFO)
     return {'state_dict': fitted}
 
 

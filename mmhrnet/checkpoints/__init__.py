@@ -1,10 +1,13 @@
 """Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
-from mmhrnet.checkpoints.convert import Report, convert, fit, summary, unwrap
+from mmhrnet.checkpoints.convert import Report, convert, fit, summary
+from mmhrnet.checkpoints.find import CHOICE, unwrap
 from mmhrnet.checkpoints.names import FORMS, recognise
-from mmhrnet.checkpoints.safe import SAFE_TYPES, CheckpointError, allow, load, load_url, save
+from mmhrnet.checkpoints.safe import CheckpointError, allow, load, load_url, save
+from mmhrnet.checkpoints.values import SAFE_TYPES
 
 __all__ = [
+    'CHOICE',
     'FORMS',
     'SAFE_TYPES',
     'CheckpointError',

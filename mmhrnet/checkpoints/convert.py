@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmhrnet.checkpoints.names import FORMS, from_common, recognise, strip, to_common
+from mmhrnet.checkpoints.find import Weights
+from mmhrnet.checkpoints.names import FORMS, from_common, recognise, to_common
 from mmhrnet.checkpoints.safe import CheckpointError
 
-WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net')
 PARTIAL = 'MMHRNET_PARTIAL_WEIGHTS'
+INPLACE_ABN = 'MMHRNET_INPLACE_ABN'
+ABN_EPS = 1e-5  # InPlaceABN multiplies by |weight| + eps
+TRACKED = 'num_batches_tracked'
+# Convolutions before a norm that have biases in the official repositories and in timm.
+BIASED = re.compile(r'(?:cls\.down\.\d+|cls\.final|v2|aux|ocr\.bottleneck)\.conv\.weight')
+# Classes of the official experiments with and without align_corners: ADE20K and COCO-Stuff;
+# Cityscapes, LIP and PASCAL-Context.
+ALIGNED_CLASSES, PLAIN_CLASSES = (150, 171), (19, 20, 59, 60)
 KINDS = {
     'cls': 'ImageNet classification',
     'cls.fc': 'classifier',
@@ -39,10 +48,11 @@ class Report:
     new: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     changed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f'Recognised as {self.form}: {self.loaded} tensors loaded']
-        lines += [f'  {change}' for change in self.changed]
+        lines += [f'  {line}' for line in (*self.changed, *self.notes)]
         if self.new:
             lines.append(f'  new, without weights in the file: {summary(self.new)}')
         lines += [f'  left out, {why}: {summary(names)}' for why, names in self.left_out.items()]
@@ -53,28 +63,6 @@ def summary(names: Iterable[str]) -> str:
     """Tensors counted by the module that they are of: ``neck.fpn_convs (10)``."""
     groups = Counter('.'.join(name.split('.')[:2]) for name in names)
     return ', '.join(f'{group} ({count})' for group, count in groups.items())
-
-
-def unwrap(checkpoint: Mapping[str, Any]) -> State:
-    """The tensors of a checkpoint, out of the dicts and prefixes that training wraps around them.
-
-    Raises:
-        CheckpointError: It holds no tensors of an HRNet.
-    """
-    state: Any = checkpoint if isinstance(checkpoint, Mapping) else {}
-    for key in WRAPPERS:
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-            break
-    tensors = _tensors(state)
-    prefix = strip(list(tensors))
-    found = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
-    if not recognise(found)[1]:
-        raise CheckpointError(
-            f'These are no weights of an HRNet: of {len(tensors)} tensors none is named like '
-            f'conv1, layer1 or stage2, the first is {next(iter(tensors), "none")}'
-        )
-    return found
 
 
 def _tensors(found: Mapping[Any, Any]) -> State:
@@ -93,7 +81,12 @@ def part_of(common: str) -> str:
     return 'cls.fc' if common.startswith('cls.fc') else common.split('.')[0]
 
 
-def fit(state: State, model: torch.nn.Module, partial: bool | None = None) -> tuple[State, Report]:
+def fit(
+    state: State,
+    model: torch.nn.Module,
+    partial: bool | None = None,
+    inplace_abn: bool | None = None,
+) -> tuple[State, Report]:
     """The tensors of a checkpoint as a model takes them.
 
     The names follow the model; biases before norms are folded into the running means, a first
@@ -103,13 +96,17 @@ def fit(state: State, model: torch.nn.Module, partial: bool | None = None) -> tu
         state: Tensors of any published form, from :func:`unwrap`.
         model: A backbone, or a whole model of a host.
         partial: Accept missing tensors; None asks the environment (``MMHRNET_PARTIAL_WEIGHTS``).
+        inplace_abn: Whether the norms are InPlaceABN's, which multiply by |weight| + 1e-5; None
+            asks the environment (``MMHRNET_INPLACE_ABN``: 0 or 1), else the names tell.
 
     Raises:
         CheckpointError: A part of the network is in both and does not fit.
     """
     forms, source = to_common_state(state)
-    report = Report(_described(forms, source))
+    report = _report(forms, source, state)
     in_file = dict(zip(source, state))
+    _check_align_corners(forms, source, model, report)
+    _read_inplace_abn(forms, source, inplace_abn, report)
     target = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
     _, names = to_common_state(target)
     wanted = dict(zip(names, target))  # name of the model by common name
@@ -129,7 +126,7 @@ def fit(state: State, model: torch.nn.Module, partial: bool | None = None) -> tu
         elif not name.endswith('num_batches_tracked'):
             shapes = 'missing' if found is None else _shapes(found, target[name])
             misfits.append(f'{name}: {shapes}')
-    for common in source:
+    for common in [name for name in source if name in in_file]:
         report.left_out[_why_left(common, wanted)].append(in_file[common])
     report.loaded = len(fitted)
     _check(misfits, report, partial)
@@ -138,6 +135,12 @@ def fit(state: State, model: torch.nn.Module, partial: bool | None = None) -> tu
 
 def _shapes(found: Tensor, wanted: Tensor) -> str:
     return f'{tuple(found.shape)} in the file, {tuple(wanted.shape)} here'
+
+
+def _report(forms: list[str], source: State, state: State) -> Report:
+    report = Report(_described(forms, source))
+    report.notes += state.notes if isinstance(state, Weights) else ()
+    return report
 
 
 def _described(forms: list[str], source: State) -> str:
@@ -154,6 +157,62 @@ def _why_left(common: str, wanted: Mapping[str, str]) -> str:
         return 'the network has no such layer (HRNetV1 fuses into one map only)'
     known = any(part_of(name) == part for name in wanted)
     return 'not in the network' if known else f'the network has no {KINDS.get(part, "such part")}'
+
+
+def _read_inplace_abn(forms: list[str], source: State, given: bool | None, report: Report) -> State:
+    """Turns norms of InPlaceABN into BatchNorms; the weights from before are returned.
+
+    The official segmentation of branch master (torch 0.4.1) has them. Its files are told by their
+    heads' names and by the counters that BatchNorms have and these have not.
+    """
+    if given is None and INPLACE_ABN in os.environ:
+        given = os.environ[INPLACE_ABN] != '0'
+    if given is None:
+        is_segmentation = any(part_of(name) in ('seg', 'aux', 'ocr') for name in source)
+        given = forms[0] == 'official' and is_segmentation
+        given = given and not any(name.endswith(TRACKED) for name in source)
+    norms = [n.removesuffix('running_var') for n in source if n.endswith('.running_var')]
+    names = [f'{norm}weight' for norm in norms if f'{norm}weight' in source] if given else []
+    before = {name: source[name] for name in names}
+    for name, weight in before.items():
+        source[name] = weight.abs() + ABN_EPS
+        source.setdefault(name.removesuffix('weight') + TRACKED, torch.tensor(0))
+    if before:
+        negative = sum(int((weight < 0).sum()) for weight in before.values())
+        report.notes.append(
+            f'read as norms of InPlaceABN, weight := |weight| + {ABN_EPS} ({negative} were '
+            f'negative): {INPLACE_ABN}=0 in the environment takes the weights as they are'
+        )
+    return before
+
+
+def _check_align_corners(
+    forms: list[str], source: State, model: torch.nn.Module, report: Report
+) -> None:
+    """Says if the network upsamples otherwise than official segmentation weights want."""
+    wanted = _wanted_align_corners(source) if forms[0] == 'official' else None
+    found = {
+        type(module).__name__: module.align_corners
+        for module in model.modules()
+        if isinstance(getattr(module, 'align_corners', None), bool)
+    }
+    other = [name for name, setting in found.items() if setting is not wanted]
+    if wanted is not None and other:
+        report.notes.append(
+            f'these official weights were trained with align_corners={wanted}, but '
+            f'{", ".join(other)} {"has" if len(other) == 1 else "have"} {not wanted}: the maps '
+            f'will differ. Set align_corners={wanted} there'
+        )
+
+
+def _wanted_align_corners(source: State) -> bool | None:
+    """All object context was trained with True; of plain heads the data set tells."""
+    if any(part_of(name) == 'ocr' for name in source):
+        return True
+    classes = len(source['seg.weight']) if 'seg.weight' in source else 0
+    if classes in ALIGNED_CLASSES:
+        return True
+    return False if classes in PLAIN_CLASSES else None
 
 
 def _fold_biases(source: State, wanted: Mapping[str, str], report: Report) -> None:
@@ -216,18 +275,25 @@ def _check(misfits: list[str], report: Report, partial: bool | None) -> None:
 
 
 def convert(
-    state: State, to: str, folded: Mapping[str, Tensor] | None = None
+    state: State,
+    to: str,
+    folded: Mapping[str, Tensor] | None = None,
+    inplace_abn: bool | None = None,
 ) -> tuple[State, State, Report]:
-    """Renames a checkpoint from its form to another one, exactly.
+    """Renames a checkpoint from its form to another one.
+
+    The tensors stay what they are, but for what a form has no room for: biases before norms are
+    folded into their running means (rounded at 1e-8), InPlaceABN's norms become BatchNorms.
 
     Args:
         state: Tensors of any published form, from :func:`unwrap`.
         to: One of ``FORMS``.
-        folded: What an earlier conversion took, to be put back bit for bit.
+        folded: What an earlier conversion changed, to be put back bit for bit.
+        inplace_abn: As in :func:`fit`.
 
     Returns:
-        The tensors under the names of ``to``; the biases that were folded and the running means
-        from before, by common name; the report.
+        The tensors under the names of ``to``; those that were changed, as they were before, by
+        common name; the report.
 
     Raises:
         CheckpointError: ``to`` is no known form.
@@ -235,29 +301,47 @@ def convert(
     if to not in FORMS:
         raise CheckpointError(f'{to!r} is no known form: use one of {", ".join(FORMS)}')
     forms, source = to_common_state(state)
-    report = Report(_described(forms, source))
+    report = _report(forms, source, state)
     plain = to.startswith(('official', 'timm'))  # these have biases, and no tensors of hosts
     taken = _tensors(folded or {})
     if plain:
-        source |= taken
+        _put_back(source, taken, report)
     else:
-        taken |= _take_biases(source)
+        taken |= _read_inplace_abn(forms, source, inplace_abn, report)
+        biases = _take_biases(source)
+        taken |= biases
+        report.changed += _counted('folded into the running means of their norms', biases)
     out: State = {}
-    norm = _norm_name(state)
+    norm, parts = _norm_name(state), {part_of(name) for name in source}
     for common, tensor in source.items():
         other = common.removeprefix('other.')
-        name = from_common(common, to, norm)
+        name = from_common(common, to, parts, norm)
         if name is None and common != other and not plain:
             name = other
         if name is None:
             report.left_out[f'{to} has no name for it'].append(other)
         else:
             out[name] = tensor
-    if taken:
-        where = 'taken out of' if plain else 'folded into'
-        report.changed.append(f'biases {where} the running means of their norms: {len(taken) // 2}')
     report.loaded = len(out)
     return out, {} if plain else taken, report
+
+
+def _put_back(source: State, taken: State, report: Report) -> None:
+    """Biases and InPlaceABN's weights as they were; zeros for biases that never were."""
+    source |= taken
+    if any(name.endswith('.weight') for name in taken):
+        for name in [name for name in source if name.endswith(TRACKED)]:
+            del source[name]
+    report.changed += _counted('taken out of the running means of their norms', taken)
+    for weight in [name for name in source if BIASED.fullmatch(name)]:
+        bias = weight.removesuffix('weight') + 'bias'
+        if bias not in source:
+            source[bias] = source[weight].new_zeros(len(source[weight]))
+
+
+def _counted(what: str, taken: State) -> list[str]:
+    count = sum(name.endswith('.bias') for name in taken)
+    return [f'biases {what}: {count}'] if count else []
 
 
 def _take_biases(source: State, keep: Collection[str] = ()) -> State:

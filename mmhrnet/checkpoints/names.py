@@ -8,15 +8,21 @@ everywhere, and a part for each kind of head::
     seg  kpt                                           last convolution: classes, keypoints
     pyramid.reduce  pyramid.level.0                    HRNetV2p
     aux.conv  aux.seg  ocr.bottleneck.conv  ocr...     object context (OCR)
+
+A rule is the name in a form and the common one. Where a form has two names for one layer, all but
+one of the rules have a third entry: the part beside which that name is the one that is written, or
+``READ_ONLY``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import cache
 
-Rules = tuple[tuple[str, str], ...]
+Rules = tuple[tuple[str, ...], ...]
+
+READ_ONLY = '-'  # names of nothing that is still written
 
 BODY = re.compile(r'(conv[12]|[a-z]+[12]|layer1|transition[123]|stage[234])\.')
 BODY_NORM = re.compile(r'\b(?:bn|gn|ln|in)(?=[123]\.)')  # mmcv names a norm after its type
@@ -25,8 +31,8 @@ PLAIN_BODY: Rules = (('', 'body.'),)
 PREFIXED_BODY: Rules = (('backbone.', 'body.'),)
 
 
-def _rename(*pairs: tuple[str, str], before: str = '', common: str = '') -> Rules:
-    return tuple((before + theirs, common + ours) for theirs, ours in pairs)
+def _rename(*rules: tuple[str, ...], before: str = '', common: str = '') -> Rules:
+    return tuple((before + theirs, common + ours, *rest) for theirs, ours, *rest in rules)
 
 
 CLASSIFIER = (
@@ -35,7 +41,8 @@ CLASSIFIER = (
     ('final_layer.', 'cls.final.'),
 )
 CLASSIFIER_MODEL = (*((f'neck.0.{a}', b) for a, b in CLASSIFIER), ('head.fc.', 'cls.fc.'))
-CLASSIFIER_NECK = tuple((f'neck.{a}', b) for a, b in CLASSIFIER)
+# mmpose's necks are no lists.
+CLASSIFIER_NECK = tuple((f'neck.{a}', b, READ_ONLY) for a, b in CLASSIFIER)
 PYRAMID = (
     ('neck.reduction_conv.conv.', 'pyramid.reduce.'),
     ('neck.fpn_convs.{}.conv.', 'pyramid.level.{}.'),
@@ -65,8 +72,8 @@ OCR_OFFICIAL = (
     *_rename(('0.', 'conv.'), ('1.', 'bn.'), ('3.', 'seg.'), before='aux_head.', common='aux.'),
     *_rename(
         ('conv3x3_ocr.0.', 'bottleneck.conv.'),
-        ('conv3x3_ocr.1.0.', 'bottleneck.bn.'),
         ('conv3x3_ocr.1.', 'bottleneck.bn.'),
+        ('conv3x3_ocr.1.0.', 'bottleneck.bn.', READ_ONLY),
         ('cls_head.', 'seg.'),
         ('ocr_distri_head.object_context_block.f_pixel.0.', 'pixel.0.conv.'),
         ('ocr_distri_head.object_context_block.f_pixel.1.0.', 'pixel.0.bn.'),
@@ -123,14 +130,16 @@ FORMS: dict[str, Rules] = {
         *PREFIXED_BODY,
         ('keypoint_head.final_layer.0.', 'v2.conv.'),
         ('keypoint_head.final_layer.1.', 'v2.bn.'),
-        ('keypoint_head.final_layer.3.', 'kpt.'),
+        ('keypoint_head.final_layer.3.', 'kpt.', 'v2'),
         ('keypoint_head.final_layer.', 'kpt.'),
     ),
     'official': (
         *PLAIN_BODY,
         *IMAGENET,
         *_rename(('0.', 'v2.conv.'), ('1.', 'v2.bn.'), ('3.', 'seg.'), before='last_layer.'),
-        *_rename(('0.', 'v2.conv.'), ('1.', 'v2.bn.'), ('3.', 'kpt.'), before='head.'),
+        *_rename(
+            ('0.', 'v2.conv.', 'kpt'), ('1.', 'v2.bn.', 'kpt'), ('3.', 'kpt.', 'v2'), before='head.'
+        ),
         *OCR_OFFICIAL,
         ('final_layer.', 'kpt.'),
     ),
@@ -143,20 +152,25 @@ FORMS: dict[str, Rules] = {
 }
 
 
+Pattern = tuple[re.Pattern[str], str, str]
+
+
 @cache
-def _patterns(form: str, inverse: bool) -> tuple[tuple[re.Pattern, str], ...]:
+def _patterns(form: str, inverse: bool) -> tuple[Pattern, ...]:
     """The rules, longest first, so that the most special one decides."""
-    pairs = [(b, a) if inverse else (a, b) for a, b in FORMS[form]]
-    pairs.sort(key=lambda pair: len(pair[0]), reverse=True)
+    rules = [(a, b, ''.join(beside)) for a, b, *beside in FORMS[form]]
+    if inverse:
+        rules = [(b, a, beside) for a, b, beside in rules if beside != READ_ONLY]
+    rules.sort(key=lambda rule: (len(rule[0]), bool(rule[2])), reverse=True)
     return tuple(
-        (re.compile(re.escape(a).replace(r'\{\}', r'(\d+)')), b.replace('{}', r'\1'))
-        for a, b in pairs
+        (re.compile(re.escape(a).replace(r'\{\}', r'(\d+)')), b.replace('{}', r'\1'), beside)
+        for a, b, beside in rules
     )
 
 
 def to_common(name: str, form: str) -> str | None:
     """The common name of a form's name, or None if the form has no such name."""
-    for pattern, replacement in _patterns(form, False):
+    for pattern, replacement, _ in _patterns(form, False):
         match = pattern.match(name)
         if match is None or (replacement == 'body.' and not BODY.match(name[match.end() :])):
             continue
@@ -165,11 +179,18 @@ def to_common(name: str, form: str) -> str | None:
     return None
 
 
-def from_common(name: str, form: str, norm: str = 'bn') -> str | None:
-    """The form's name of a common name, or None if it has none; ``norm`` names blocks' norms."""
-    for pattern, replacement in _patterns(form, True):
+def from_common(name: str, form: str, parts: Collection[str] = (), norm: str = 'bn') -> str | None:
+    """The form's name of a common name, or None if it has none.
+
+    Args:
+        name: Common name.
+        form: One of ``FORMS``.
+        parts: Parts of the network that it is of.
+        norm: What the norms of its blocks are called.
+    """
+    for pattern, replacement, beside in _patterns(form, True):
         match = pattern.match(name)
-        if match is not None:
+        if match is not None and (not beside or beside in parts):
             theirs = match.expand(replacement) + name[match.end() :]
             return re.sub(r'\bnorm(?=[123]\.)', norm, theirs)
     return None
@@ -182,12 +203,3 @@ def recognise(names: Iterable[str]) -> tuple[list[str], int]:
     forms = [form for form, score in scores.items() if score == max(scores.values())]
     body = [name for name in names if (to_common(name, forms[0]) or '').startswith('body.')]
     return forms, len(body)
-
-
-def strip(names: Sequence[str], prefixes: Sequence[str] = ('module.', 'model.')) -> str:
-    """The wrapper's prefix that all tensors of the network carry, or nothing."""
-    for prefix in prefixes:
-        inner = [name for name in names if name.startswith(prefix)]
-        if inner and recognise(name[len(prefix) :] for name in inner)[1]:
-            return prefix + strip([name[len(prefix) :] for name in inner], prefixes)
-    return ''

@@ -1,6 +1,8 @@
 """``torch.load`` with ``weights_only=True`` and an explicit list of harmless types.
 
-Before torch reads a file, :mod:`mmhrnet.checkpoints.structure` looks at what the file asks for.
+What can be told without unpickling is looked at before (:mod:`mmhrnet.checkpoints.archive`); the
+list is in :mod:`mmhrnet.checkpoints.values` and holds for this one call: plain ``torch.load`` in
+the same process is left alone.
 
 A safetensors file has room for tensors and strings: its metadata takes the config as text and the
 data set's names and colours as JSON, in which tuples, arrays and other dicts are marked.
@@ -13,66 +15,40 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 
-from mmhrnet.checkpoints.claims import HISTORY_STATISTICS
-from mmhrnet.checkpoints.outline import UnlistedError
-from mmhrnet.checkpoints.structure import check_structure
+from mmhrnet.checkpoints.archive import check_archive
+from mmhrnet.checkpoints.values import SAFE_TYPES, safe_globals
 from mmhrnet.files import beside
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
 SAFETENSORS = '.safetensors'
 TYPE = re.compile(r'\w+(?:\.\w+)+')
+UNLISTED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
+NO_DEVICE = 'Attempting to deserialize object on'
+NO_MAGIC = 'Invalid magic number'
+NO_MEMORY = re.compile(r'allocate memory|out of memory', re.IGNORECASE)
 # Of the standard library, modules whose classes are values and nothing else.
 VALUE_MODULES = {'collections', 'datetime', 'decimal', 'fractions', 'pathlib', 'uuid'}
-DICTS = ('state_dict', 'ema_state_dict', 'meta', 'folded')
+SAVE_STATE = (
+    'load it with the code that wrote it, and save its weights alone, '
+    'torch.save(model.state_dict(), PATH)'
+)
+READING = Lock()  # torch keeps its list of types for the whole process
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be read, or whose types are not known to be harmless."""
-
-
-def _numpy_types() -> list[Any]:
-    """What numpy arrays and scalars are pickled with, under the names of numpy 1 and 2."""
-    core = getattr(np, '_core', None) or np.core
-    rebuilds = (core.multiarray.scalar, core.multiarray._reconstruct)
-    named = [
-        _named(function, f'numpy.{core}.multiarray', function.__name__)
-        for function in rebuilds
-        for core in ('core', '_core')
-    ]
-    dtypes = {type(np.dtype(code)) for code in np.typecodes['All']}
-    return [*named, np.ndarray, np.dtype, *sorted(dtypes, key=str)]
-
-
-def _named(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
-    """The function under the name that files know it by."""
-
-    def rebuild(*args: Any) -> Any:
-        return function(*args)
-
-    rebuild.__module__ = module
-    rebuild.__name__ = rebuild.__qualname__ = name
-    return rebuild
-
-
-def _history_statistic(owner: Any, name: str) -> Any:
-    """The one use of ``getattr`` that is harmless: HistoryBuffers name their own statistics."""
-    if owner is not HistoryBuffer or name not in HISTORY_STATISTICS:
-        raise pickle.UnpicklingError(f'it asks for the attribute {name!r} of {owner!r}')
-    return getattr(owner, name)
-
-
-SAFE_TYPES: list[Any] = [HistoryBuffer]
-REBUILDERS = [_named(_history_statistic, 'builtins', 'getattr'), *_numpy_types()]
 
 
 def allow(*types: Any) -> None:
@@ -120,7 +96,7 @@ def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str 
 
     Raises:
         FileNotFoundError: No such file.
-        CheckpointError: Truncated, no checkpoint, or with a type that is not on the list.
+        CheckpointError: Damaged, another kind of file, or with a type that is not on the list.
     """
     if not isinstance(source, (str, Path)):
         return _read(source, map_location, name or str(source))
@@ -154,7 +130,7 @@ def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, Any]:
             meta = _meta_of(file.metadata() or {})
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
-            f'{path} is truncated or no safetensors file: {_one_line(error)}'
+            f'{path} cannot be read as safetensors: {_one_line(error)}'
         ) from error
     on = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     tensors = {name: tensor.to(on) for name, tensor in tensors.items()}
@@ -245,48 +221,79 @@ def _array(values: Any, code: str | None, shape: Any) -> np.ndarray:
 def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     if os.environ.get(OPT_IN):
         allow(*os.environ[OPT_IN].split(','))
-    torch.serialization.add_safe_globals([*SAFE_TYPES, *REBUILDERS])
     try:
-        check_structure(file, {f'{kind.__module__}.{kind.__qualname__}' for kind in SAFE_TYPES})
-        content = torch.load(file, map_location, weights_only=True)
-    except UnlistedError as error:
-        raise CheckpointError(_explain(str(error), name)) from error
+        check_archive(file)
+        with _only(safe_globals(SAFE_TYPES)):
+            return torch.load(file, map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = _one_line(error).rpartition('WeightsUnpickler error:')[2].strip()
-        raise CheckpointError(
-            f'{name} is no checkpoint that can be read safely: {reason}'
-        ) from error
-    except Exception as error:  # whatever a damaged file leads to
-        raise CheckpointError(
-            f'{name} is truncated or no checkpoint: {_one_line(error)}'
-        ) from error
-    _check_dicts(content, name)
-    return content
+        reason = 'is truncated' if _has_ended(file) else _explain(str(error))
+        raise CheckpointError(f'{name} {reason}') from error
+    except EOFError as error:
+        raise CheckpointError(f'{name} is truncated: {_one_line(error)}') from error
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f'{name} is damaged: {_one_line(error)}') from error
+    except MemoryError as error:
+        raise CheckpointError(f'{name} asks for more memory than there is') from error
+    except Exception as error:  # whatever else torch raises for a damaged file
+        raise CheckpointError(f'{name} {_explain_failure(error, file)}') from error
 
 
-def _check_dicts(content: Any, name: str) -> None:
-    """What every user of a checkpoint takes for granted."""
-    fields = content if isinstance(content, Mapping) else {}
-    parts = {'content': content} | {key: fields[key] for key in DICTS if key in fields}
-    for part, value in parts.items():
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise CheckpointError(f'{name} is no checkpoint: its {part} is no dict of names')
+@contextmanager
+def _only(types: list[Any]) -> Iterator[None]:
+    """Lets torch make these types too; torch 2.4 has no such context."""
+    with READING:
+        ours = set(types).difference(torch.serialization.get_safe_globals())
+        torch.serialization.add_safe_globals(list(ours))
+        try:
+            yield
+        finally:
+            others = [kind for kind in torch.serialization.get_safe_globals() if kind not in ours]
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(others)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException | str) -> str:
     """The beginning of a message, which may hold text of the file."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return ''.join(letter for letter in text if letter.isprintable())[:200]
 
 
-def _explain(kind: str, name: str) -> str:
+def _explain_failure(error: Exception, file: IO[bytes]) -> str:
+    text = _one_line(error)
+    if text.startswith(NO_DEVICE):
+        device = text.removeprefix(NO_DEVICE).split()[1]
+        return f"was saved on a {device} device, which is not here: load it with map_location='cpu'"
+    if NO_MEMORY.search(text):
+        return f'asks for more memory than there is: {text}'
+    if text.startswith(NO_MAGIC):
+        return 'is no file that torch.save wrote'
+    return f'is truncated: {text}' if _has_ended(file) else f'is no checkpoint: {text}'
+
+
+def _has_ended(file: IO[bytes]) -> bool:
+    """Whether torch read a file of its old form, which it reads in order, to the end."""
+    at_end = not file.read(1)
+    file.seek(0)
+    return at_end and file.read(2) != b'PK'
+
+
+def _explain(message: str) -> str:
+    """What torch refused to make, and what its user can do about it."""
+    unlisted = UNLISTED.search(message)
+    if unlisted is None:
+        reason = message.rpartition('WeightsUnpickler error:')[2].partition('Check the doc')[0]
+        return f'cannot be read: {_one_line(reason)}'
+    kind = unlisted[1] if '.' in unlisted[1] else f'builtins.{unlisted[1]}'
     shown = kind if TYPE.fullmatch(kind) else ascii(kind[:100])
-    reason = f'{name} holds the type {shown}, which is not on the list of harmless types'
+    reason = f'holds the type {shown}, which is not on the list of harmless types'
     module, _, attribute = shown.rpartition('.')
+    if module.startswith('torch.nn.'):
+        return f'{reason}: it is a network that was pickled whole: {SAVE_STATE}'
     is_class = attribute[:1].isupper() or module in VALUE_MODULES
     if not is_class or not _may_be_allowed(module):
         return reason
     return (
-        f"{reason}. If you trust this file, allow it: mmhrnet.checkpoints.allow('{kind}'), or "
+        f'{reason}. If it is the class of a network, that was pickled whole: {SAVE_STATE}. If it '
+        f"is a class of plain values, allow it: mmhrnet.checkpoints.allow('{kind}'), or "
         f'{OPT_IN}={kind} in the environment'
     )

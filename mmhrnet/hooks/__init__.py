@@ -8,6 +8,7 @@ In any host's own config::
         dict(type='mmhrnet.MissedEvaluationHook'),
         dict(type='mmhrnet.NonFiniteHook'),
         dict(type='mmhrnet.PreemptionHook'),
+        dict(type='mmhrnet.ResumeCheckHook'),
     ]
 """
 
@@ -18,6 +19,7 @@ from mmhrnet.hooks.intact import newest_intact
 from mmhrnet.hooks.missed_evaluation import MissedEvaluationHook
 from mmhrnet.hooks.non_finite import NonFiniteHook
 from mmhrnet.hooks.preemption import PreemptionHook
+from mmhrnet.hooks.resume_check import ResumeCheckHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -25,6 +27,7 @@ __all__ = [
     'MissedEvaluationHook',
     'NonFiniteHook',
     'PreemptionHook',
+    'ResumeCheckHook',
     'TrainingError',
     'newest_intact',
 ]

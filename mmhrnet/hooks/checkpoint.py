@@ -11,7 +11,9 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmhrnet.checkpoints import CheckpointError, load
 from mmhrnet.hooks.durable import DURABLE, DurableBackend, sweep, write_durably
+from mmhrnet.hooks.errors import TrainingError
 from mmhrnet.hooks.intact import newest_intact
 from mmhrnet.registry import HOOKS
 
@@ -22,8 +24,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Periodic and best checkpoints and the file ``last_checkpoint`` are written beside their place,
     synchronized with the disk and renamed; what they replace is removed after that. Where
-    ``max_keep_ckpts`` would leave one checkpoint, two are kept. Resuming without a named
-    checkpoint takes the newest intact one.
+    ``max_keep_ckpts`` would leave one checkpoint, two are kept. The first one is read back at once.
+    Resuming without a named checkpoint takes the newest intact one.
 
     Other backends (``out_dir='s3://...'``) write as MMEngine does.
 
@@ -34,6 +36,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     file_backend: Any
     saved_iter: int | None = None  # how many iterations the last checkpoint of this process holds
+    is_read_back = False
 
     def __init__(self, *, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
         keep = max(max_keep_ckpts, 2) if max_keep_ckpts > 0 else max_keep_ckpts
@@ -88,9 +91,21 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         self.saved_iter = meta['iter']
+        self._read_back()
         if is_main_process():
             write_durably(Path(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt).encode())
         self._remove_outdated()
+
+    def _read_back(self) -> None:
+        """Loads the first checkpoint: what could not be resumed is to be known in time."""
+        local = isinstance(self.file_backend, DurableBackend) and Path(self.last_ckpt).is_file()
+        if self.is_read_back or not local or not is_main_process():
+            return
+        self.is_read_back = True
+        try:
+            load(self.last_ckpt, 'cpu')
+        except CheckpointError as error:
+            raise TrainingError(f'What this training saves cannot be loaded: {error}') from error
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Mapping[str, Any]) -> None:
         super()._save_best_checkpoint(runner, metrics)

@@ -34,8 +34,8 @@ def newest_intact(work_dir: str | Path) -> Path | None:
     if not damaged:
         return None
     raise TrainingError(
-        f'No checkpoint in {work_dir} can be resumed: {_listed(damaged)}. Train without --resume, '
-        'or name another checkpoint: --resume PATH'
+        f'No checkpoint in {work_dir} can be resumed: {_listed(damaged)}. Name one that can, of '
+        'another folder: --resume PATH'
     )
 
 

@@ -24,14 +24,21 @@ HOST_DEFAULTS: dict[str, dict[str, Any]] = {
             dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
         ],
     ),
+    'mmpretrain': {},
 }
 
 
 @MODELS.register_module(name='HRNet')
-def build_hrnet(**cfg: Any) -> HRNet:
-    """Builds :class:`HRNet` from a config, under the defaults of the host that runs it."""
+def build_hrnet(registry: str = '', /, **cfg: Any) -> HRNet:
+    """Builds :class:`HRNet` from a config, under the defaults of the host that runs it.
+
+    Args:
+        registry: Scope of the registry that builds it, the host where there is no default scope.
+        cfg: Arguments of :class:`HRNet`.
+    """
     scope = DefaultScope.get_current_instance()
-    defaults = HOST_DEFAULTS.get(scope.scope_name, {}) if scope else {}
+    host = scope.scope_name if scope else None
+    defaults = HOST_DEFAULTS.get(host if host in HOST_DEFAULTS else registry, {})
     given = {**extra_switches(cfg.get('extra', cfg.get('arch'))), **cfg}
     if given.get('pretrained') is not None:
         given.setdefault('init_cfg', None)  # weights from a file take the place of a random start

@@ -126,7 +126,8 @@ class HRNet(BaseModule):
             None takes mmpose's ``extra['stage4']['multiscale_output']``, else True.
         upsample: 'nearest' (pose, classification, detection) or 'bilinear' (segmentation, faces).
             None takes mmpose's ``extra['upsample']``, else 'nearest'.
-        align_corners: For 'bilinear'; the official OCR configs train with True, all else False.
+        align_corners: For 'bilinear'. True for official weights with object context and for
+            official plain ones on ADE20K and COCO-Stuff; False for mmseg's and all others.
         pretrained: Checkpoint to start from, short for ``init_cfg=dict(type='Pretrained', ...)``.
         memory_format: 'channels_last' keeps weights and maps in NHWC order, through the necks too:
             the order that convolutions are fastest in, on a CPU and in half precision on a GPU.
@@ -176,6 +177,8 @@ class HRNet(BaseModule):
         self.norm_eval, self.frozen_stages = norm_eval, frozen_stages
         self.zero_init_residual = zero_init_residual
         resize = _resize(switches.get('upsample', 'nearest'), switches.get('align_corners'))
+        bilinear = resize.keywords['mode'] == 'bilinear'
+        self.align_corners = bool(switches.get('align_corners')) if bilinear else None
         last = 4 if switches.get('multiscale_output', True) else 1
         norm_cfg = norm_cfg or dict(type='BN')
         with building(conv_cfg, norm_cfg):
@@ -331,7 +334,7 @@ def _switches(
     return switches
 
 
-def _resize(mode: str, align_corners: bool | None) -> Callable[..., Tensor]:
+def _resize(mode: str, align_corners: bool | None) -> partial[Tensor]:
     check_choice('upsample', mode, ('nearest', 'bilinear'))
     if mode == 'nearest' and align_corners is not None:
         raise ValueError("align_corners needs upsample='bilinear'")

@@ -72,7 +72,8 @@ class HRNetV2(BaseModule):
     Args:
         in_channels: Channels of the input maps.
         out_channels: Channels of the output; None is the paper's 15C, their sum.
-        align_corners: For the upsampling; the official OCR configs train with True, all else False.
+        align_corners: For the upsampling, as in the backbone. True for official plain weights on
+            ADE20K and COCO-Stuff; False for mmseg's and all others.
         conv_cfg: MMCV's config of the convolution.
         norm_cfg: MMCV's config of the norm.
         init_cfg: MMEngine's initialization config.

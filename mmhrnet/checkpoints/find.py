@@ -1,0 +1,132 @@
+"""The weights of an HRNet inside a checkpoint, whatever it is wrapped in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmhrnet.checkpoints.safe import CheckpointError
+
+CHOICE = 'MMHRNET_WEIGHTS_AT'
+# What compilers and wrappers of PyTorch put between the names of nested modules.
+INSERTED = re.compile(
+    r'\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.'
+)
+CONV, STAGE = 'conv1.weight', 'stage2.'
+SHOWN = 8
+
+
+class Weights(dict[str, Tensor]):
+    """Tensors by name.
+
+    Attributes:
+        notes: What to say of how they were found.
+    """
+
+    notes: tuple[str, ...] = ()
+
+
+class Candidate(NamedTuple):
+    """Weights of one network in a checkpoint, and where they are: ``state_dict/student.``."""
+
+    keys: tuple[str, ...]
+    prefix: str
+    tensors: dict[str, Tensor]
+
+    @property
+    def place(self) -> str:
+        return '/'.join([*self.keys, *([self.prefix] if self.prefix else [])]) or 'top level'
+
+    def is_called(self, name: str) -> bool:
+        return name in (self.place, '/'.join(self.keys), self.prefix, self.prefix.rstrip('.'))
+
+
+def unwrap(checkpoint: Any, at: str | None = None) -> Weights:
+    """The tensors of an HRNet, out of the dicts and prefixes that training wraps around them.
+
+    Args:
+        checkpoint: What :func:`mmhrnet.checkpoints.load` gave.
+        at: Where the weights are, if there are several networks; None asks the environment
+            (``MMHRNET_WEIGHTS_AT``), else the first one is taken.
+
+    Raises:
+        CheckpointError: It holds no tensors of an HRNet, or none at that place.
+    """
+    found = list(_distinct(_candidates(checkpoint, (), set())))
+    if not found:
+        raise CheckpointError(
+            f'These are no weights of an HRNet: nowhere is a {CONV} beside a {STAGE}*. '
+            f'{_contents(checkpoint)}'
+        )
+    places = [candidate.place for candidate in found]
+    at = at or os.environ.get(CHOICE)
+    chosen = next((c for c in found if c.is_called(at)), None) if at else found[0]
+    if chosen is None:
+        raise CheckpointError(f'There are no weights at {at!r}: {CHOICE} is one of {places}')
+    weights = Weights(chosen.tensors)
+    if len(found) > 1:
+        others = ', '.join(repr(place) for place in places if place != chosen.place)
+        weights.notes = (
+            f'taken from {chosen.place!r}; there are other weights at {others}: choose with '
+            f'{CHOICE} in the environment',
+        )
+    return weights
+
+
+def _candidates(node: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[Candidate]:
+    if not isinstance(node, Mapping) or id(node) in seen:
+        return
+    seen.add(id(node))
+    tensors = {
+        INSERTED.sub('', name): tensor
+        for name, tensor in node.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
+    for prefix in _prefixes(tensors):
+        inside = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+        yield Candidate(keys, prefix, inside)
+    for key, value in node.items():
+        yield from _candidates(value, (*keys, str(key)), seen)
+
+
+def _prefixes(names: Mapping[str, Any]) -> list[str]:
+    """What stands before the names of whole networks; ``backbone.`` is a part of theirs."""
+    staged = {name.partition(STAGE)[0] for name in names if STAGE in name}
+    stems = [name.removesuffix(CONV) for name in names if name.endswith(CONV)]
+    bodies = [stem for stem in stems if stem in staged and stem[-1:] in ('', '.')]
+    return list(dict.fromkeys(re.sub(r'(^|\.)backbone\.$', r'\1', body) for body in bodies))
+
+
+def _distinct(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+    """Without those that hold the same numbers as an earlier one."""
+    kept: list[dict[str, Tensor]] = []
+    for candidate in candidates:
+        if not any(_are_equal(candidate.tensors, tensors) for tensors in kept):
+            kept.append(candidate.tensors)
+            yield candidate
+
+
+def _are_equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _contents(checkpoint: Any) -> str:
+    if not isinstance(checkpoint, Mapping):
+        return f'Its content is of the type {type(checkpoint).__name__}'
+    keys = [f'{key} ({_count(value)})' for key, value in checkpoint.items()]
+    more = f' and {len(keys) - SHOWN} more' if len(keys) > SHOWN else ''
+    return f'Its keys: {", ".join(keys[:SHOWN])}{more}' if keys else 'It is an empty dict'
+
+
+def _count(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return 'x'.join(map(str, value.shape)) or 'a number'
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    first = f', {next(iter(value))}' if value else ''
+    return f'{len(value)} items{first}'

@@ -1,0 +1,162 @@
+"""The harmless types that a checkpoint may hold besides those that torch itself allows.
+
+Torch looks a name of the file up in this list and calls what it finds. Where the real thing would
+believe too much (numpy takes any memory layout from a file, ``getattr`` any attribute), something
+of the same name stands here that takes what harmless values need, and no more.
+"""
+
+from __future__ import annotations
+
+import pickle
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from math import prod
+from pathlib import PurePosixPath, PureWindowsPath
+from types import FunctionType, SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from torch.torch_version import TorchVersion
+
+# Functions that a class of MMEngine keeps by reference in what it saves.
+FUNCTIONS: dict[Any, tuple[str, ...]] = {
+    HistoryBuffer: ('min', 'max', 'mean', 'current'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
+FACTORIES = (bool, dict, float, int, list, str, tuple)  # what a defaultdict makes its values with
+DTYPE_KINDS = 'biufcSUmMO'
+
+
+def require(condition: Any, reason: str) -> None:
+    if not condition:
+        raise pickle.UnpicklingError(reason)
+
+
+def named(function: Callable[..., Any], name: str) -> Any:
+    """The function under the name that files know it by."""
+
+    def stand_in(*args: Any) -> Any:
+        return function(*args)
+
+    return _renamed(stand_in, name)
+
+
+def _renamed(item: Any, name: str) -> Any:
+    item.__module__, _, attribute = name.rpartition('.')
+    item.__name__ = item.__qualname__ = attribute
+    return item
+
+
+def _mentioned(kind: type) -> Any:
+    """A class that may be named, but not made."""
+
+    def make(*_: Any) -> Any:
+        raise pickle.UnpicklingError(f'it makes a {kind.__name__} by itself')
+
+    stand_in = named(make, f'{kind.__module__}.{kind.__qualname__}')
+    stand_in.stands_for = kind
+    return stand_in
+
+
+class DType:
+    """A numpy dtype by its code. The sizes and flags in the file must be those of this code."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.dtype = np.dtype(code if isinstance(code, str) else 'V')
+        require(self.dtype.kind in DTYPE_KINDS, f'it has an array of {code!r:.20}')
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] in ('<', '>'):
+            self.dtype = self.dtype.newbyteorder(state[1])
+        own: Any = self.dtype.__reduce__()[2]
+        if self.dtype.kind in 'mM':  # what follows is the unit of time
+            unit, count, *_ = state[8][1]
+            self.dtype = np.dtype(f'{self.dtype.str}[{int(count)}{unit.decode()}]')
+            own, state = own[1:8], state[1:8]
+        require(state == own, 'a dtype has another layout than its name says')
+
+
+class Array(np.ndarray):
+    """An array of numpy whose sizes are compared with its data before numpy takes them."""
+
+    def __new__(cls, *_: Any) -> Array:
+        raise pickle.UnpicklingError('it makes an array by itself')
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, is_fortran, data = state
+        require(isinstance(kind, DType), 'an array has no dtype')
+        dtype, count = kind.dtype, prod(shape)
+        wanted = (list, count) if dtype.hasobject else ((bytes, str), count * dtype.itemsize)
+        sized = isinstance(data, wanted[0]) and len(data) == wanted[1]
+        require(sized and min(shape, default=0) >= 0, 'an array has other sizes than its data')
+        super().__setstate__((version, shape, dtype, is_fortran, data))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.view(np.ndarray).__reduce_ex__(protocol)
+
+
+def _reconstruct(kind: Any, shape: Any, _: Any) -> np.ndarray:
+    require(kind is Array and shape == (0,), 'an array is not made as numpy makes it')
+    return np.ndarray.__new__(Array, (0,))
+
+
+def _scalar(kind: Any, data: Any) -> Any:
+    array: Any = _reconstruct(Array, (0,), None)
+    array.__setstate__((1, (), kind, False, data))
+    return array[()]
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    require(encoding in ('latin1', 'latin-1'), f'it encodes as {encoding!r:.20}')
+    return text.encode('latin-1')
+
+
+# The classes whose construction runs no code; ``allow`` adds to them.
+SAFE_TYPES: list[Any] = [
+    *(HistoryBuffer, Namespace, SimpleNamespace, TorchVersion),
+    *(date, datetime, time, timedelta, timezone, Counter, Decimal, Fraction, UUID),
+    *(bytearray, complex, frozenset, range, set, slice),
+]
+NUMPY = [
+    _renamed(Array, 'numpy.ndarray'),
+    _renamed(DType, 'numpy.dtype'),
+    *(named(_reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+    *(named(_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
+]
+# Paths come back pure, on any system; a defaultdict as a dict and a deque as a list, the only
+# kinds that torch puts items into.
+REPLACED: dict[str, Any] = {
+    **{f'pathlib{m}.{k}PosixPath': PurePosixPath for m in ('', '._local') for k in ('', 'Pure')},
+    **{
+        f'pathlib{m}.{k}WindowsPath': PureWindowsPath for m in ('', '._local') for k in ('', 'Pure')
+    },
+    'collections.defaultdict': lambda *_: {},
+    'collections.deque': lambda *_: [],
+    'builtins.bytes': lambda: b'',
+    '_codecs.encode': _latin1,
+}
+
+
+def safe_globals(allowed: Collection[Any]) -> list[Any]:
+    """What torch may make out of a file: the allowed classes, and what stands in for others."""
+
+    def attribute(owner: Any, name: Any) -> Any:
+        kind = getattr(owner, 'stands_for', owner)
+        if kind in FUNCTIONS:
+            known = name in FUNCTIONS[kind]
+        else:
+            function = isinstance(vars(kind).get(name), (FunctionType, staticmethod))
+            known = kind in allowed and function and name[:2] != '__'
+        require(known, f'it asks for the attribute {name!r:.60} of {kind!r:.60}')
+        return getattr(kind, name)
+
+    stand_ins = [named(function, name) for name, function in REPLACED.items()]
+    mentioned = [_mentioned(kind) for kind in (*FACTORIES, *FUNCTIONS) if kind not in allowed]
+    return [*allowed, *NUMPY, *stand_ins, *mentioned, named(attribute, 'builtins.getattr')]

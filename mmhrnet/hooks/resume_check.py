@@ -1,0 +1,108 @@
+"""Whether a checkpoint is of the model and the optimizer that are to go on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mmhrnet.hooks.errors import TrainingError
+from mmhrnet.registry import HOOKS
+
+# Settings by which kinds of optimizers are told apart.
+KINDS = {'alpha', 'betas', 'etas', 'lambd', 'lr_decay', 'momentum', 'rho'}
+
+
+@HOOKS.register_module()
+class ResumeCheckHook(Hook):
+    """Compares shapes and parameter groups before a resume.
+
+    MMEngine leaves out tensors that do not fit, and PyTorch gives the optimizer whatever state the
+    file has: the fused ones then write past its end.
+
+    Raises:
+        TrainingError: Names the tensor or group, what it is in the file and here, and the way.
+    """
+
+    priority = 'HIGHEST'  # before other hooks take anything out of the checkpoint
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
+        if not runner._resume or not isinstance(runner, Runner):
+            return  # pieces of sharded models are compared by PyTorch
+        problem = next(_problems(runner, checkpoint), None)
+        if problem is not None:
+            raise TrainingError(
+                f'{runner._load_from or "The checkpoint"} cannot be resumed: {problem}. Resume it '
+                'with the config of its training; to start a new training from its weights, leave '
+                'out --resume and give --cfg-options load_from=PATH'
+            )
+
+
+def _problems(runner: Runner, checkpoint: Any) -> Iterator[str]:
+    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    absent = [key for key in ('state_dict', 'meta', 'message_hub') if not _has(checkpoint, key)]
+    if absent:
+        yield f'it holds weights alone, without {" and ".join(absent)}'
+    yield from _misfits(checkpoint['state_dict'], model.state_dict())
+    order = [name for name in checkpoint['state_dict'] if name in dict(model.named_parameters())]
+    for in_file, (here, _) in zip(order, model.named_parameters()):
+        if in_file != here:
+            yield f'its optimizer counts {in_file} where this one counts {here}'
+    wrapper, state = runner.optim_wrapper, checkpoint.get('optimizer')
+    if state is not None and isinstance(wrapper, OptimWrapperDict):
+        for name, part in wrapper.items():
+            yield from _group_misfits(state.get(name, {}), part.optimizer)
+    elif state is not None:
+        yield from _group_misfits(state, wrapper.optimizer)
+
+
+def _has(checkpoint: Any, key: str) -> bool:
+    return isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping)
+
+
+def _misfits(in_file: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    for name in [name for name in here if name in in_file]:
+        found, wanted = in_file[name], here[name]
+        if isinstance(wanted, Tensor) and getattr(found, 'shape', None) != wanted.shape:
+            yield f'{name} is {_shape(found)} in the file and {_shape(wanted)} here'
+    yield from (f'{name} is not in the file' for name in here if name not in in_file)
+    yield from (f'{name} of the file is not in the model' for name in in_file if name not in here)
+
+
+def _group_misfits(state: Mapping[str, Any], optimizer: Optimizer) -> Iterator[str]:
+    groups, ours = state.get('param_groups', []), optimizer.param_groups
+    if len(groups) != len(ours):
+        yield f'its optimizer has {len(groups)} parameter groups, this one {len(ours)}'
+    for number, (in_file, here) in enumerate(zip(groups, ours)):
+        kinds = KINDS & in_file.keys(), KINDS & here.keys()
+        if kinds[0] != kinds[1]:
+            yield 'its optimizer is of another kind, with {}, this one with {}'.format(
+                *(', '.join(sorted(kind)) or 'neither' for kind in kinds)
+            )
+        counts = len(in_file['params']), len(here['params'])
+        if counts[0] != counts[1]:
+            yield f'group {number} of its optimizer has {counts[0]} parameters, here {counts[1]}'
+        for index, parameter in zip(in_file['params'], here['params']):
+            yield from _state_misfits(state.get('state', {}).get(index, {}), parameter, index)
+
+
+def _state_misfits(state: Mapping[str, Any], parameter: Tensor, index: int) -> Iterator[str]:
+    """Of as many dimensions as the parameter; a factored state has 1 where that has more."""
+    for key, value in state.items():
+        if not isinstance(value, Tensor) or value.dim() != parameter.dim():
+            continue
+        if any(size not in (1, wanted) for size, wanted in zip(value.shape, parameter.shape)):
+            yield (
+                f'{key} of parameter {index} of its optimizer is {_shape(value)}, the parameter '
+                f'{_shape(parameter)}'
+            )
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else f'a {type(value).__name__}'
