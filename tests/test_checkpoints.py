@@ -23,6 +23,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
@@ -89,6 +90,7 @@ VALUES: dict[str, Any] = dict(
     decimal=Decimal('1.5'),
     fraction=Fraction(1, 3),
     uuid=UUID(int=5),
+    of_a_config=ConfigDict(a=dict(b=[dict(c=1)])),
     complex=1 + 2j,
     torch_version=torch.__version__,
     large=2**70,

@@ -184,6 +184,8 @@ def flat(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
             yield from flat(part, f'{name}/{key}')
     elif isinstance(value, torch.Tensor):
         yield name, (value.dtype, value.cpu().numpy().tobytes())
+    elif isinstance(value, np.ndarray):
+        yield name, (value.dtype, value.shape, value.tolist())
     else:
         yield name, value
 
@@ -526,6 +528,6 @@ def test_hooks_of_the_config_are_not_doubled() -> None:
     use_hooks(cfg)
     use_hooks(cfg)
     kinds = [hook.type for hook in cfg.custom_hooks]
-    assert len(kinds) == len(set(kinds)) == 5
+    assert len(kinds) == len(set(kinds)) == 6
     assert kinds[:2] == ['EMAHook', 'mmhrnet.NonFiniteHook']
     assert cfg.default_hooks.checkpoint == dict(type='mmhrnet.AtomicCheckpointHook', interval=7)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
 from mmhrnet.models.archs import as_extra
@@ -50,6 +50,7 @@ model = dict(backbone=dict(type=HRNet, arch='w18_small_v1'))
 @pytest.mark.parametrize('scoped', [True, False])
 def test_the_class_is_built_like_the_name(host: str, scoped: bool, tmp_path: Path) -> None:
     """As new-style configs name it, which have no default scope: the host's registry builds."""
+    DefaultScope._instance_dict.clear()
     if scoped:
         init_default_scope(host)
     (tmp_path / 'config.py').write_text(NEW_STYLE)

@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch.torch_version import TorchVersion
@@ -120,7 +121,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 # The classes whose construction runs no code; ``allow`` adds to them.
 SAFE_TYPES: list[Any] = [
-    *(HistoryBuffer, Namespace, SimpleNamespace, TorchVersion),
+    *(ConfigDict, HistoryBuffer, Namespace, SimpleNamespace, TorchVersion),
     *(date, datetime, time, timedelta, timezone, Counter, Decimal, Fraction, UUID),
     *(bytearray, complex, frozenset, range, set, slice),
 ]

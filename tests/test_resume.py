@@ -1,0 +1,213 @@
+"""A resume with another config stops before anything is written where it does not fit."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DATASETS
+from PIL import Image
+from test_hooks import At, CrashError, ToyDataset, config, crash, last, run
+
+from mmhrnet import apis, checkpoints
+from mmhrnet.hooks import TrainingError
+
+ROOT = Path(__file__).resolve().parents[1]
+CLS = ROOT / 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+TWO_STEPS = {
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+    'train_dataloader.batch_size': 2,
+    'default_hooks.checkpoint.interval': 1,
+}
+
+
+def folders(root: Path, classes: int) -> Path:
+    """A data set of images in folders, as users have their own."""
+    for split in ('train', 'val'):
+        for label in range(classes):
+            folder = root / split / f'class{label}'
+            folder.mkdir(parents=True)
+            for number in range(2):
+                noise = np.random.default_rng(label).integers(0, 256, (48, 48, 3), np.uint8)
+                Image.fromarray(noise).save(folder / f'{number}.png')
+    return root
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('trained')
+    apis.train(
+        CLS,
+        mini=True,
+        data_root=str(folders(tmp_path_factory.mktemp('four'), 4)),
+        work_dir=str(work_dir),
+        no_validate=True,
+        cfg_options=TWO_STEPS,
+    )
+    return work_dir
+
+
+def test_another_number_of_classes_is_one_line_and_changes_nothing(
+    trained: Path, tmp_path: Path
+) -> None:
+    """With a fused optimizer this was a segmentation fault."""
+    before = {path: path.read_bytes() for path in trained.glob('*.pth')}
+    options = {**TWO_STEPS, 'train_cfg.max_iters': 4}
+    data_root = folders(tmp_path, 10)
+    for resume in ('auto', str(trained / 'iter_2.pth')):
+        with pytest.raises(apis.ConfigError) as error:
+            apis.train(
+                CLS,
+                mini=True,
+                data_root=str(data_root),
+                work_dir=str(trained),
+                no_validate=True,
+                resume=resume,
+                cfg_options=options,
+            )
+        message = str(error.value)
+        assert re.search(
+            r'iter_2\.pth cannot be resumed: head\.fc\.weight is \(\d+, 2048\) in the file and '
+            r'\(10, 2048\) here.*load_from',
+            message,
+        )
+        assert '\n' not in message
+    assert {path: path.read_bytes() for path in trained.glob('*.pth')} == before
+
+
+@pytest.mark.parametrize('option', ['resume', 'load_from'])
+def test_a_damaged_file_is_one_line(option: str, trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / 'cut.pth'
+    file.write_bytes((trained / 'iter_2.pth').read_bytes()[:100_000])
+    options = {**TWO_STEPS, **({'load_from': str(file)} if option == 'load_from' else {})}
+    resume = str(file) if option == 'resume' else None
+    with pytest.raises(apis.ConfigError, match=r'cut\.pth is truncated') as error:
+        apis.train(CLS, mini=True, work_dir=str(tmp_path), resume=resume, cfg_options=options)
+    assert '\n' not in str(error.value)
+
+
+def test_no_intact_checkpoint_advises_to_throw_nothing_away(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / 'iter_1.pth').write_bytes((trained / 'iter_1.pth').read_bytes()[:100_000])
+    with pytest.raises(apis.ConfigError, match=r'iter_1\.pth is truncated.*--resume PATH') as error:
+        apis.train(CLS, mini=True, work_dir=str(tmp_path), resume='auto', cfg_options=TWO_STEPS)
+    assert 'without --resume' not in str(error.value)
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('toy')
+    with pytest.raises(CrashError):
+        run(config(work_dir), At('after_train_iter', 4, crash))
+    return work_dir
+
+
+def edited(toy: Path, path: Path, edit: Callable[[dict], Any]) -> str:
+    content = last(toy)
+    edit(content)
+    checkpoints.save(content, path)
+    return str(path)
+
+
+def swap_first_two(content: dict) -> None:
+    first, second, *others = content['state_dict'].items()
+    content['state_dict'] = dict((second, first, *others))
+
+
+@pytest.mark.parametrize(
+    ('edit', 'says'),
+    [
+        (lambda c: c['state_dict'].pop('last.bias'), 'last.bias is not in the file'),
+        (
+            lambda c: c['state_dict'].update(more=torch.ones(1)),
+            'more of the file is not in the model',
+        ),
+        (
+            lambda c: c['state_dict'].update({'last.weight': torch.ones(2, 8)}),
+            r'last.weight is \(2, 8\) in the file and \(1, 8\) here',
+        ),
+        (lambda c: c['state_dict'].update({'last.weight': 5}), 'last.weight is a int in the file'),
+        (swap_first_two, 'counts first.bias where this one counts first.weight'),
+        (
+            lambda c: c['optimizer']['state'][0].update(exp_avg=torch.ones(9, 4)),
+            r'exp_avg of parameter 0 of its optimizer is \(9, 4\), the parameter \(8, 4\)',
+        ),
+        (lambda c: c['optimizer']['param_groups'].append({}), '2 parameter groups, this one 1'),
+        (
+            lambda c: c['optimizer']['param_groups'][0]['params'].pop(),
+            'group 0 of its optimizer has 5 parameters, here 6',
+        ),
+        (lambda c: c.pop('message_hub'), 'weights alone, without message_hub'),
+        (lambda c: (c.pop('meta'), c.pop('message_hub')), 'without meta and message_hub'),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    edit: Callable[[dict], Any], says: str, toy: Path, tmp_path: Path
+) -> None:
+    file = edited(toy, tmp_path / 'a.pth', edit)
+    cfg = config(tmp_path / 'run', resume=True, load_from=file)
+    with pytest.raises(TrainingError, match=rf'a\.pth cannot be resumed: .*{says}.*load_from=PATH'):
+        run(cfg)
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_an_optimizer_of_another_kind_is_named(toy: Path, tmp_path: Path) -> None:
+    changes = {'optim_wrapper.optimizer': dict(type='SGD', lr=0.1, _delete_=True)}
+    cfg = config(tmp_path, resume=True, load_from=(toy / 'last_checkpoint').read_text(), **changes)
+    with pytest.raises(TrainingError, match='another kind, with betas, this one with momentum'):
+        run(cfg)
+
+
+def test_weights_to_start_from_are_not_compared(toy: Path, tmp_path: Path) -> None:
+    file = edited(toy, tmp_path / 'a.pth', lambda c: c['state_dict'].pop('last.bias'))
+    with pytest.raises(CrashError):
+        run(config(tmp_path / 'run', load_from=file), At('before_train_iter', 0, crash))
+
+
+class Odd:
+    """Of a type that nobody allowed."""
+
+
+@DATASETS.register_module(force=True)
+class OddDataset(ToyDataset):
+    metainfo = {'palette': Odd()}
+
+
+def test_the_first_checkpoint_is_read_back(tmp_path: Path) -> None:
+    cfg = config(tmp_path, **{'train_dataloader.dataset.type': 'OddDataset'})
+    steps: list[int] = []
+    with pytest.raises(
+        TrainingError, match=r'cannot be loaded: .*iter_3\.pth holds the type .*Odd'
+    ):
+        run(cfg, At('after_train_iter', 4, lambda: steps.append(4)))
+    assert not steps
+
+
+def test_joints_without_a_skeleton_come_back() -> None:
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+    joints = {
+        i: dict(name=name, id=i, color=[0, 0, 0], type='', swap='')
+        for i, name in enumerate(('head', 'tail'))
+    }
+    meta = parse_pose_metainfo(
+        dict(
+            dataset_name='two',
+            keypoint_info=joints,
+            skeleton_info={},
+            joint_weights=[1.0, 1.0],
+            sigmas=[0.1, 0.1],
+        )
+    )
+    file = io.BytesIO()
+    torch.save({'meta': {'dataset_meta': meta}}, file)
+    file.seek(0)
+    loaded = checkpoints.load(file)['meta']['dataset_meta']
+    assert loaded.keys() == meta.keys()
+    assert loaded['skeleton_link_colors'].shape == meta['skeleton_link_colors'].shape
