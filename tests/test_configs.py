@@ -17,7 +17,7 @@ from mmhrnet.models import ARCHS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('mm*/*.py'))
-WIDE = re.compile(r'w(40|44|48|64)|hr(40|48)|dekr')
+WIDE = re.compile(r'w(40|44|48|64)|hr(40|48)|dekr|(htc|cascade).*w32|384x288')
 every_config = pytest.mark.parametrize('path', CONFIGS, ids=[path.stem for path in CONFIGS])
 
 

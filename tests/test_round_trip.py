@@ -43,7 +43,7 @@ OF_THE_TRAINING = (
     'auto_scale_lr',
 )
 HALF, WHOLE = 2, 3  # iterations
-IMAGES = 2  # to be evaluated
+IMAGES = 1  # to be evaluated
 
 
 @pytest.fixture(autouse=True)

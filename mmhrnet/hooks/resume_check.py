@@ -50,8 +50,9 @@ def _problems(runner: Runner, checkpoint: Any) -> Iterator[str]:
     if absent:
         yield f'it holds weights alone, without {" and ".join(absent)}'
     yield from _misfits(checkpoint['state_dict'], model.state_dict())
-    order = [name for name in checkpoint['state_dict'] if name in dict(model.named_parameters())]
-    for in_file, (here, _) in zip(order, model.named_parameters()):
+    parameters = dict(model.named_parameters())
+    order = [name for name in checkpoint['state_dict'] if name in parameters]
+    for in_file, here in zip(order, parameters):
         if in_file != here:
             yield f'its optimizer counts {in_file} where this one counts {here}'
     wrapper, state = runner.optim_wrapper, checkpoint.get('optimizer')
