@@ -435,17 +435,52 @@ def test_align_corners_of_official_weights_is_compared(
         assert not notes
     else:
         (note,) = notes
-        assert f'with align_corners={trained}, but HRNet, HRNetV2 have {setting}' in note
+        assert f'with align_corners={trained}, and HRNet and HRNetV2 here without' in note
 
 
 def test_official_object_context_wants_align_corners() -> None:
     state, _, _ = checkpoints.convert(context().state_dict(), 'official')
-    (note,) = checkpoints.fit(state, context())[1].notes
-    assert 'align_corners=True, but FCNHead, OCRHead have False' in note.replace('HRNet, ', '')
+    upsampling, corners = checkpoints.fit(state, context())[1].notes
+    assert "with upsample='bilinear', and HRNet here without" in upsampling
+    assert 'with align_corners=True, and FCNHead and OCRHead here without' in corners
     backbone = HRNet(ARCH, upsample='bilinear', align_corners=True)
     assert not checkpoints.fit(state, backbone)[1].notes
     mmseg, _, _ = checkpoints.convert(context().state_dict(), 'mmseg')
     assert not checkpoints.fit(mmseg, context())[1].notes
+
+
+def test_weights_for_dense_maps_are_not_upsampled_by_nearest_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for form, build in (('official', segmentor), ('mmseg', segmentor), ('official', landmarks)):
+        state, _, _ = checkpoints.convert(build().state_dict(), form)
+        (note,) = checkpoints.fit(state, HRNet(ARCH))[1].notes
+        assert "with upsample='bilinear', and HRNet here without" in note
+        assert not checkpoints.fit(state, HRNet(ARCH, upsample='bilinear'))[1].notes
+    torch.save(state, tmp_path / 'a.pth')
+    mmhrnet.create_model(f'hrnetv2_{ARCH}', checkpoint=tmp_path / 'a.pth')
+    assert "upsample='bilinear'" in caplog.text
+    for form, build in (('official', classifier), ('official', estimator)):
+        state, _, _ = checkpoints.convert(build().state_dict(), form)
+        model = HRNet(ARCH, upsample='bilinear', multiscale_output=build is classifier)
+        assert not checkpoints.fit(state, model)[1].notes  # transfer, as everybody trains
+
+
+@pytest.mark.parametrize(
+    ('build', 'names'),
+    [
+        (estimator, conv('keypoint_head.final_layer')),
+        (
+            landmarks,
+            conv('keypoint_head.final_layer.3')
+            | norm('keypoint_head.final_layer.1')
+            | {'keypoint_head.final_layer.0.weight'},
+        ),
+    ],
+)
+def test_names_of_mmpose_0_x(build: Callable[[], Net], names: set[str]) -> None:
+    state, _, _ = checkpoints.convert(build().state_dict(), 'mmpose 0.x')
+    assert {name for name in state if not name.startswith('backbone.')} == names
 
 
 def host_model(scope: str, cfg: dict) -> nn.Module:

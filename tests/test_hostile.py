@@ -153,7 +153,8 @@ def test_weights_of_impossible_shapes_fit_nothing_and_raise_nothing_else() -> No
     model = HRNet('w18_small_v1')
     for shape in ((), (0,), (64, 0, 3, 3), (64, 3), (2**20,)):
         state = dict(model.state_dict())
-        state |= {'conv1.weight': torch.zeros(shape), 'conv1.bias': torch.zeros(shape)}
+        names = ('conv1.weight', 'conv1.bias', 'last_layer.0.weight', 'last_layer.3.weight')
+        state |= {name: torch.zeros(shape) for name in names}
         with pytest.raises(checkpoints.CheckpointError, match='conv1'):
             checkpoints.fit(checkpoints.unwrap(state), model)
         for form in checkpoints.FORMS:

@@ -69,7 +69,7 @@ def test_the_class_is_built_like_the_name(host: str, scoped: bool, tmp_path: Pat
         assert len(outs[0]) == (1 if host == 'mmpose' else 4)
         assert all(torch.equal(a, b) for a, b in zip(*outs, strict=True))
         assert built.norm_eval == by_name.norm_eval == (host == 'mmdet')
-        assert built.align_corners is (False if host == 'mmseg' else None)
+        assert built.upsample == ('bilinear' if host == 'mmseg' else 'nearest')
         assert built.init_cfg == by_name.init_cfg
 
 

@@ -13,18 +13,13 @@ import torch
 from torch import Tensor
 
 from mmhrnet.checkpoints.find import Weights
-from mmhrnet.checkpoints.names import FORMS, from_common, recognise, to_common
+from mmhrnet.checkpoints.names import FORMS, from_common, part_of, recognise, to_common
 from mmhrnet.checkpoints.safe import CheckpointError
+from mmhrnet.checkpoints.segmentation import TRACKED, read_inplace_abn, upsampling_notes
 
 PARTIAL = 'MMHRNET_PARTIAL_WEIGHTS'
-INPLACE_ABN = 'MMHRNET_INPLACE_ABN'
-ABN_EPS = 1e-5  # InPlaceABN multiplies by |weight| + eps
-TRACKED = 'num_batches_tracked'
 # Convolutions before a norm that have biases in the official repositories and in timm.
 BIASED = re.compile(r'(?:cls\.down\.\d+|cls\.final|v2|aux|ocr\.bottleneck)\.conv\.weight')
-# Classes of the official experiments with and without align_corners: ADE20K and COCO-Stuff;
-# Cityscapes, LIP and PASCAL-Context.
-ALIGNED_CLASSES, PLAIN_CLASSES = (150, 171), (19, 20, 59, 60)
 KINDS = {
     'cls': 'ImageNet classification',
     'cls.fc': 'classifier',
@@ -76,11 +71,6 @@ def to_common_state(state: State) -> tuple[list[str], State]:
     return forms, common
 
 
-def part_of(common: str) -> str:
-    """The part of a network that a tensor belongs to; the classifier's last layer is its own."""
-    return 'cls.fc' if common.startswith('cls.fc') else common.split('.')[0]
-
-
 def fit(
     state: State,
     model: torch.nn.Module,
@@ -105,8 +95,8 @@ def fit(
     forms, source = to_common_state(state)
     report = _report(forms, source, state)
     in_file = dict(zip(source, state))
-    _check_align_corners(forms, source, model, report)
-    _read_inplace_abn(forms, source, inplace_abn, report)
+    report.notes += upsampling_notes(forms, source, model)
+    report.notes += read_inplace_abn(forms, source, inplace_abn)[1]
     target = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
     _, names = to_common_state(target)
     wanted = dict(zip(names, target))  # name of the model by common name
@@ -123,7 +113,7 @@ def fit(
             report.new.append(name)
             if found is not None:
                 report.left_out[f'of another shape ({_shapes(found, target[name])})'].append(name)
-        elif not name.endswith('num_batches_tracked'):
+        elif not name.endswith(TRACKED):
             shapes = 'missing' if found is None else _shapes(found, target[name])
             misfits.append(f'{name}: {shapes}')
     for common in [name for name in source if name in in_file]:
@@ -157,62 +147,6 @@ def _why_left(common: str, wanted: Mapping[str, str]) -> str:
         return 'the network has no such layer (HRNetV1 fuses into one map only)'
     known = any(part_of(name) == part for name in wanted)
     return 'not in the network' if known else f'the network has no {KINDS.get(part, "such part")}'
-
-
-def _read_inplace_abn(forms: list[str], source: State, given: bool | None, report: Report) -> State:
-    """Turns norms of InPlaceABN into BatchNorms; the weights from before are returned.
-
-    The official segmentation of branch master (torch 0.4.1) has them. Its files are told by their
-    heads' names and by the counters that BatchNorms have and these have not.
-    """
-    if given is None and INPLACE_ABN in os.environ:
-        given = os.environ[INPLACE_ABN] != '0'
-    if given is None:
-        is_segmentation = any(part_of(name) in ('seg', 'aux', 'ocr') for name in source)
-        given = forms[0] == 'official' and is_segmentation
-        given = given and not any(name.endswith(TRACKED) for name in source)
-    norms = [n.removesuffix('running_var') for n in source if n.endswith('.running_var')]
-    names = [f'{norm}weight' for norm in norms if f'{norm}weight' in source] if given else []
-    before = {name: source[name] for name in names}
-    for name, weight in before.items():
-        source[name] = weight.abs() + ABN_EPS
-        source.setdefault(name.removesuffix('weight') + TRACKED, torch.tensor(0))
-    if before:
-        negative = sum(int((weight < 0).sum()) for weight in before.values())
-        report.notes.append(
-            f'read as norms of InPlaceABN, weight := |weight| + {ABN_EPS} ({negative} were '
-            f'negative): {INPLACE_ABN}=0 in the environment takes the weights as they are'
-        )
-    return before
-
-
-def _check_align_corners(
-    forms: list[str], source: State, model: torch.nn.Module, report: Report
-) -> None:
-    """Says if the network upsamples otherwise than official segmentation weights want."""
-    wanted = _wanted_align_corners(source) if forms[0] == 'official' else None
-    found = {
-        type(module).__name__: module.align_corners
-        for module in model.modules()
-        if isinstance(getattr(module, 'align_corners', None), bool)
-    }
-    other = [name for name, setting in found.items() if setting is not wanted]
-    if wanted is not None and other:
-        report.notes.append(
-            f'these official weights were trained with align_corners={wanted}, but '
-            f'{", ".join(other)} {"has" if len(other) == 1 else "have"} {not wanted}: the maps '
-            f'will differ. Set align_corners={wanted} there'
-        )
-
-
-def _wanted_align_corners(source: State) -> bool | None:
-    """All object context was trained with True; of plain heads the data set tells."""
-    if any(part_of(name) == 'ocr' for name in source):
-        return True
-    classes = len(source['seg.weight']) if 'seg.weight' in source else 0
-    if classes in ALIGNED_CLASSES:
-        return True
-    return False if classes in PLAIN_CLASSES else None
 
 
 def _fold_biases(source: State, wanted: Mapping[str, str], report: Report) -> None:
@@ -307,7 +241,9 @@ def convert(
     if plain:
         _put_back(source, taken, report)
     else:
-        taken |= _read_inplace_abn(forms, source, inplace_abn, report)
+        weights, notes = read_inplace_abn(forms, source, inplace_abn)
+        taken |= weights
+        report.notes += notes
         biases = _take_biases(source)
         taken |= biases
         report.changed += _counted('folded into the running means of their norms', biases)
@@ -336,7 +272,7 @@ def _put_back(source: State, taken: State, report: Report) -> None:
     for weight in [name for name in source if BIASED.fullmatch(name)]:
         bias = weight.removesuffix('weight') + 'bias'
         if bias not in source:
-            source[bias] = source[weight].new_zeros(len(source[weight]))
+            source[bias] = source[weight].new_zeros(source[weight].shape[:1])
 
 
 def _counted(what: str, taken: State) -> list[str]:

@@ -196,6 +196,11 @@ def from_common(name: str, form: str, parts: Collection[str] = (), norm: str = '
     return None
 
 
+def part_of(common: str) -> str:
+    """The part of a network that a tensor belongs to; the classifier's last layer is its own."""
+    return 'cls.fc' if common.startswith('cls.fc') else common.split('.')[0]
+
+
 def recognise(names: Iterable[str]) -> tuple[list[str], int]:
     """The forms that explain most names, and how many of the names are of a backbone."""
     names = list(names)

@@ -225,7 +225,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
     state = unwrap(_read(str(source)))
     fitted, report = fit(state, model)
     model.load_state_dict(fitted, strict=False)
-    LOGGER.info('%s: %s', source, report)
+    LOGGER.log(logging.WARNING if report.notes else logging.INFO, '%s: %s', source, report)
 
 
 def _read(source: str) -> Mapping[str, Any]:

@@ -177,8 +177,8 @@ class HRNet(BaseModule):
         self.norm_eval, self.frozen_stages = norm_eval, frozen_stages
         self.zero_init_residual = zero_init_residual
         resize = _resize(switches.get('upsample', 'nearest'), switches.get('align_corners'))
-        bilinear = resize.keywords['mode'] == 'bilinear'
-        self.align_corners = bool(switches.get('align_corners')) if bilinear else None
+        self.upsample = resize.keywords['mode']
+        self.align_corners = bool(switches.get('align_corners'))
         last = 4 if switches.get('multiscale_output', True) else 1
         norm_cfg = norm_cfg or dict(type='BN')
         with building(conv_cfg, norm_cfg):
