@@ -362,6 +362,10 @@ def test_fsdp_trains_on_two_processes_like_ddp(
     wait(start(2, 'train', [config], options, run), run)
     torch.testing.assert_close(losses(run), losses(both / 'two'), rtol=1e-5, atol=0)
     assert difference(both / 'two/iter_4.pth', run / 'iter_4.pth') < 1e-5
+    resumed = tmp_path / 'resumed'
+    arguments = [config, '--resume', run / 'iter_2.pth']
+    wait(start(2, 'train', arguments, options, resumed), resumed)
+    assert difference(run / 'iter_4.pth', resumed / 'iter_4.pth') < 1e-5
 
 
 def config_of(**values: object) -> Config:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def command(work_dir: Path, iterations: int, *options: str, resume: bool = False
 class Training:
     """A run in a process group of its own, whose log is read while it runs."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, words: Sequence[str] = (), **kwargs: Any) -> None:
         self.process = subprocess.Popen(
-            command(*args, **kwargs),
+            words or command(*args, **kwargs),
             cwd=ROOT,
             env=ENV,
             stdout=subprocess.PIPE,
@@ -228,3 +228,37 @@ def test_a_full_disk_ends_in_one_error_and_resumes_exactly_where_there_is_room(
     finished(kept, ITERATIONS, resume=True)
     assert_equal(kept, whole)
     figure('full disk (a mounted one of 350 MB)', 'one error, resumed bit-equal')
+
+
+DETECTOR = 'configs/mmdet/faster_rcnn_hrnetv2p_w18.py'
+SMALL_IMAGES = [
+    'train_dataloader.dataset.pipeline.2.scale=(160,96)',
+    *(f'{name}_dataloader.dataset.pipeline.1.scale=(160,96)' for name in ('val', 'test')),
+    *(f'{name}_dataloader.dataset.indices=16' for name in ('train', 'val', 'test')),
+    'train_cfg.max_epochs=2',  # of the twelve; the schedule stays
+    'randomness.seed=0',
+]
+
+
+@pytest.mark.slow
+def test_the_main_use_is_killed_resumed_and_tested(coco_mini: Path, tmp_path: Path) -> None:
+    """The shipped detector with its own schedule on real images, through the tools."""
+
+    def tool(name: str, work_dir: str, *arguments: str) -> Training:
+        words = [sys.executable, f'tools/{name}.py', DETECTOR, *arguments]
+        words += ['--data-root', str(coco_mini), '--work-dir', str(tmp_path / work_dir)]
+        return Training(words=[*words, '--cfg-options', *SMALL_IMAGES])
+
+    whole = tool('train', 'whole', '--from-scratch')
+    assert whole.end() == 0, whole.log[-3000:]
+    run = tool('train', 'parts', '--from-scratch')
+    assert run.until('Epoch(val) [1]'), run.log[-3000:]
+    time.sleep(1)  # into the second epoch
+    run.end(signal.SIGKILL)
+    assert names(tmp_path / 'parts') != names(tmp_path / 'whole')
+    resumed = tool('train', 'parts', '--from-scratch', '--resume')
+    assert resumed.end() == 0, resumed.log[-3000:]
+    assert_equal(tmp_path / 'parts', tmp_path / 'whole')
+    tested = tool('test', 'test', str(tmp_path / 'parts/epoch_2.pth'))
+    assert tested.end() == 0, tested.log[-3000:]
+    assert 'coco/bbox_mAP' in tested.log
