@@ -12,10 +12,18 @@ from mmhrnet.bridges import (
     mmcv_ext,
     mmengine_build,
     mmengine_checkpoint,
+    mmengine_fsdp,
     xtcocotools,
 )
 
-BRIDGES = (mmcv_ext, mmcv_bounds, mmengine_build, mmengine_checkpoint, xtcocotools)
+BRIDGES = (
+    mmcv_ext,
+    mmcv_bounds,
+    mmengine_build,
+    mmengine_checkpoint,
+    mmengine_fsdp,
+    xtcocotools,
+)
 
 
 def install_bridges() -> None:
