@@ -35,7 +35,7 @@ OPT_IN = 'MMHRNET_SAFE_TYPES'
 SAFETENSORS = '.safetensors'
 TYPE = re.compile(r'\w+(?:\.\w+)+')
 UNLISTED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
-NO_DEVICE = 'Attempting to deserialize object on'
+NO_DEVICE = re.compile(r'Attempting to deserialize object on (?:a )?(\w+)')
 NO_MAGIC = 'Invalid magic number'
 NO_MEMORY = re.compile(r'allocate memory|out of memory', re.IGNORECASE)
 # Of the standard library, modules whose classes are values and nothing else.
@@ -227,7 +227,7 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
             return torch.load(file, map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = 'is truncated' if _has_ended(file) else _explain(str(error))
-        raise CheckpointError(f'{name} {reason}') from error
+        raise CheckpointError(f'{name} {_explain_known(str(error)) or reason}') from error
     except EOFError as error:
         raise CheckpointError(f'{name} is truncated: {_one_line(error)}') from error
     except zipfile.BadZipFile as error:
@@ -260,14 +260,20 @@ def _one_line(error: BaseException | str) -> str:
 
 def _explain_failure(error: Exception, file: IO[bytes]) -> str:
     text = _one_line(error)
-    if text.startswith(NO_DEVICE):
-        device = text.removeprefix(NO_DEVICE).split()[1]
-        return f"was saved on a {device} device, which is not here: load it with map_location='cpu'"
+    known = _explain_known(text)
+    return known or f'{"is truncated" if _has_ended(file) else "is no checkpoint"}: {text}'
+
+
+def _explain_known(text: str) -> str:
+    """What torch says of files that are whole; older ones say it as a refusal."""
+    device = NO_DEVICE.search(text)
+    if device:
+        return (
+            f"was saved on a {device[1]} device, which is not here: load it with map_location='cpu'"
+        )
     if NO_MEMORY.search(text):
-        return f'asks for more memory than there is: {text}'
-    if text.startswith(NO_MAGIC):
-        return 'is no file that torch.save wrote'
-    return f'is truncated: {text}' if _has_ended(file) else f'is no checkpoint: {text}'
+        return f'asks for more memory than there is: {_one_line(text)}'
+    return 'is no file that torch.save wrote' if NO_MAGIC in text else ''
 
 
 def _has_ended(file: IO[bytes]) -> bool:
