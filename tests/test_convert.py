@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 import torch
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
@@ -72,8 +72,9 @@ def context() -> Net:
 
     common = dict(num_classes=5, in_channels=CHANNELS, in_index=(0, 1, 2, 3), dropout_ratio=-1)
     common |= dict(input_transform='resize_concat', norm_cfg=dict(type='BN'))
-    fcn = FCNHead(channels=WIDTH, kernel_size=1, num_convs=1, concat_input=False, **common)
-    heads = nn.ModuleList([fcn, OCRHead(channels=32, ocr_channels=16, **common)])
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        fcn = FCNHead(channels=WIDTH, kernel_size=1, num_convs=1, concat_input=False, **common)
+        heads = nn.ModuleList([fcn, OCRHead(channels=32, ocr_channels=16, **common)])
     return Net(backbone=HRNet(ARCH), decode_head=heads)
 
 
@@ -520,6 +521,27 @@ def test_init_cfg_with_a_prefix_has_the_same_check(
     torch.save(model.backbone.state_dict(), tmp_path / 'b.pth')
     with pytest.raises(checkpoints.CheckpointError, match=r"'backbone\.'.*Leave the prefix out"):
         HRNet(ARCH, init_cfg=init).init_weights()
+
+
+DOORS = {
+    'load_from': lambda path: load_checkpoint(HRNet('w18'), path),
+    'pretrained': lambda path: HRNet('w18', pretrained=path).init_weights(),
+    'init_cfg': lambda path: HRNet(
+        'w18', init_cfg=dict(type='Pretrained', checkpoint=path)
+    ).init_weights(),
+    'init_cfg with a prefix': lambda path: HRNet(
+        'w18', init_cfg=dict(type='Pretrained', checkpoint=path, prefix='backbone.')
+    ).init_weights(),
+}
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_no_door_lets_another_width_in(door: str, tmp_path: Path) -> None:
+    """W18 and W32 have the same names: most tensors would be left out with a line in the log."""
+    state, path = HRNet('w32').state_dict(), str(tmp_path / 'a.pth')
+    torch.save(prefixed('backbone.', state) if 'prefix' in door else state, path)
+    with pytest.raises(checkpoints.CheckpointError, match=r'\(32, 256, 3, 3\) in the file'):
+        DOORS[door](path)
 
 
 def test_load_from_takes_any_form(tmp_path: Path, randomized: object) -> None:

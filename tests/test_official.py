@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import REAL_DATA
+from mmengine.registry import DefaultScope
 from test_convert import Net
 from torch import nn
 
@@ -72,8 +73,9 @@ def context(arch: str, classes: int = 19, align_corners: bool = False) -> Net:
         dropout_ratio=-1,
     )
     width = sum(channels(arch))
-    fcn = FCNHead(channels=width, kernel_size=1, num_convs=1, concat_input=False, **common)
-    ocr = OCRHead(channels=512, ocr_channels=256, **common)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        fcn = FCNHead(channels=width, kernel_size=1, num_convs=1, concat_input=False, **common)
+        ocr = OCRHead(channels=512, ocr_channels=256, **common)
     backbone = HRNet(arch, upsample='bilinear', align_corners=align_corners)
     return Net(backbone=backbone, decode_head=nn.ModuleList([fcn, ocr]))
 

@@ -100,6 +100,24 @@ def test_no_intact_checkpoint_advises_to_throw_nothing_away(trained: Path, tmp_p
     assert 'without --resume' not in str(error.value)
 
 
+@pytest.mark.parametrize('option', ['resume', 'load_from'])
+@pytest.mark.parametrize('content', [[1, 2], {'state_dict': 5}, {'state_dict': {}, 'meta': 5}])
+def test_data_that_are_no_checkpoint_are_one_line(
+    option: str, content: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / 'odd.pth'
+    torch.save(content, file)
+    options = {**TWO_STEPS, **({'load_from': str(file)} if option == 'load_from' else {})}
+    resume = str(file) if option == 'resume' else None
+    with pytest.raises(apis.ConfigError, match=r'no checkpoint: its (state_dict|meta) is no dict'):
+        apis.train(CLS, mini=True, work_dir=str(tmp_path), resume=resume, cfg_options=options)
+    with pytest.raises(apis.ConfigError, match=r'no checkpoint: its (state_dict|meta) is no dict'):
+        apis.test(CLS, file, mini=True, work_dir=str(tmp_path))
+    (tmp_path / 'last_checkpoint').write_text(str(file))
+    with pytest.raises(apis.ConfigError, match=r'odd\.pth: This is no checkpoint'):
+        apis.train(CLS, mini=True, work_dir=str(tmp_path), resume='auto', cfg_options=options)
+
+
 @pytest.fixture(scope='module')
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work_dir = tmp_path_factory.mktemp('toy')

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmhrnet.analysis.zoo import metafile_models
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.checkpoints import CheckpointError, fit, summary, unwrap
+from mmhrnet.checkpoints import CheckpointError, fit, state_of, summary, unwrap
 
 TRAIN = 'Train some: python tools/train.py {config} (--mini: minutes, on an embedded data set)'
 
@@ -59,7 +59,7 @@ def check_complete(model: nn.Module, weights: str) -> None:
 
 def _missing(network: nn.Module, weights: str) -> list[str]:
     checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu', logger='silent')
-    state, own = checkpoint.get('state_dict', checkpoint), network.state_dict()
+    state, own = state_of(checkpoint), network.state_dict()
     new = [name for name, tensor in own.items() if _shape(state.get(name)) != tensor.shape]
     return fit(unwrap(checkpoint), network)[1].new if new else []
 

@@ -96,8 +96,8 @@ def _fit_parts(module: ModuleType) -> None:
 def _part_of(checkpoint: Any, prefix: str, name: str) -> dict[str, Any]:
     from mmhrnet import checkpoints
 
-    found = _state_of(checkpoint)
-    if not any(str(key).startswith(prefix) for key in found):
+    found = checkpoints.state_of(checkpoint)
+    if not any(key.startswith(prefix) for key in found):
         found = checkpoints.unwrap(checkpoint)  # out of other wrappers
     part = {key[len(prefix) :]: tensor for key, tensor in found.items() if key.startswith(prefix)}
     if not part:
@@ -109,15 +109,8 @@ def _part_of(checkpoint: Any, prefix: str, name: str) -> dict[str, Any]:
     return part
 
 
-def _state_of(checkpoint: Any) -> Any:
-    """As mmengine takes it: under ``state_dict``, or the checkpoint itself."""
-    from mmhrnet.checkpoints import CheckpointError
-
-    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        kind = type(checkpoint if state is None else state).__name__
-        raise CheckpointError(f'This is no checkpoint: it holds a {kind} in place of named tensors')
-    return state
+def _shapes(state: Any) -> dict[str, Any]:
+    return {name: getattr(tensor, 'shape', None) for name, tensor in state.items()}
 
 
 def _fitted(model: Any, checkpoint: Any) -> Any:
@@ -129,12 +122,12 @@ def _fitted(model: Any, checkpoint: Any) -> Any:
     from mmhrnet import HRNet, checkpoints
 
     network = model.module if is_model_wrapper(model) else model
-    names = set(network.state_dict())
-    if set(_state_of(checkpoint)) == names and checkpoints.CHOICE not in os.environ:
+    own, state = network.state_dict(), checkpoints.state_of(checkpoint)
+    if _shapes(state) == _shapes(own) and checkpoints.CHOICE not in os.environ:
         return checkpoint  # of this very model
     if not any(isinstance(module, HRNet) for module in network.modules()):
         return checkpoint
-    if not checkpoints.recognise(names)[1]:
+    if not checkpoints.recognise(own)[1]:
         return checkpoint  # the network is a part of something else, like a teacher
     fitted, report = checkpoints.fit(checkpoints.unwrap(checkpoint), network)
     print_log(str(report), logger='current', level=WARNING if report.notes else INFO)

@@ -1,7 +1,7 @@
 """Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
 from mmhrnet.checkpoints.convert import Report, convert, fit, summary
-from mmhrnet.checkpoints.find import CHOICE, unwrap
+from mmhrnet.checkpoints.find import CHOICE, state_of, unwrap
 from mmhrnet.checkpoints.names import FORMS, recognise
 from mmhrnet.checkpoints.safe import CheckpointError, allow, load, load_url, save
 from mmhrnet.checkpoints.values import SAFE_TYPES
@@ -19,6 +19,7 @@ __all__ = [
     'load_url',
     'recognise',
     'save',
+    'state_of',
     'summary',
     'unwrap',
 ]

@@ -78,6 +78,22 @@ def unwrap(checkpoint: Any, at: str | None = None) -> Weights:
     return weights
 
 
+def state_of(checkpoint: Any) -> Mapping[str, Any]:
+    """The named tensors of a checkpoint as MMEngine takes them, and whatever it takes beside them.
+
+    Raises:
+        CheckpointError: It is no dict, or what is under ``state_dict`` or ``meta`` is none.
+    """
+    fields = checkpoint if isinstance(checkpoint, dict) else {'state_dict': checkpoint}
+    state = fields.get('state_dict', fields)
+    for part, value in (('state_dict', state), ('meta', fields.get('meta') or {})):
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise CheckpointError(
+                f'This is no checkpoint: its {part} is no dict of names. {_contents(checkpoint)}'
+            )
+    return state
+
+
 def _candidates(node: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[Candidate]:
     if not isinstance(node, Mapping) or id(node) in seen:
         return

@@ -54,8 +54,10 @@ def _damage(path: Path) -> str | None:
     """Why a training cannot go on from it; loading compares the checksums too."""
     try:
         content = checkpoints.load(path, 'cpu')
+        checkpoints.state_of(content)
     except (checkpoints.CheckpointError, OSError) as error:
-        return str(error).partition('\n')[0]
+        text = str(error).partition('\n')[0]
+        return text if str(path) in text else f'{path}: {text}'
     if not {'meta', 'message_hub', 'optimizer'} <= content.keys():
         return f'{path} holds weights alone'
     return None

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mmhrnet.checkpoints import state_of
 from mmhrnet.hooks.errors import TrainingError
 from mmhrnet.registry import HOOKS
 
@@ -33,6 +34,7 @@ class ResumeCheckHook(Hook):
     priority = 'HIGHEST'  # before other hooks take anything out of the checkpoint
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
+        state_of(checkpoint)
         if not runner._resume or not isinstance(runner, Runner):
             return  # pieces of sharded models are compared by PyTorch
         problem = next(_problems(runner, checkpoint), None)
