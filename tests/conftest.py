@@ -72,8 +72,10 @@ def _nothing_global_left() -> object:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
-    for visualizer in (Visualizer, *Visualizer.__subclasses__()):
+    visualizers = [Visualizer]
+    for visualizer in visualizers:
         visualizer._instance_dict.clear()
+        visualizers += visualizer.__subclasses__()
 
 
 def randomize(model: torch.nn.Module) -> torch.nn.Module:

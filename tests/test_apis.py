@@ -187,7 +187,12 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize('name', TASKS)
+MINUTE = 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco'  # the other detector above is trained always
+
+
+@pytest.mark.parametrize(
+    'name', [pytest.param(n, marks=[pytest.mark.slow] if n == MINUTE else []) for n in TASKS]
+)
 def test_every_task_trains_tests_and_draws(name: str, tmp_path: Path) -> None:
     """Two iterations on the embedded set, then the whole of what a run leaves and tests."""
     work_dir, config = tmp_path / 'run', CONFIGS / f'{name}.py'

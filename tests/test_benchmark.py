@@ -22,9 +22,7 @@ THEIRS |= {'det': 'mmdet', 'det-neck': 'mmdet'}
 
 
 # The networks themselves are compared in test_parity.py; here that the cases are fed alike.
-CASES = [
-    pytest.param(c, marks=[] if c in ('pose', 'det-neck') else pytest.mark.slow) for c in THEIRS
-]
+CASES = [pytest.param(c, marks=[] if c == 'pose' else pytest.mark.slow) for c in THEIRS]
 
 
 @pytest.mark.parametrize('case', CASES)

@@ -113,6 +113,7 @@ def test_detection_figures_that_do_not_fit(width: int, params: float) -> None:
     assert round(count_config(cfg).params / 1e6, 1) == params
 
 
+@pytest.mark.slow
 def test_the_tool(tmp_path: Path) -> None:
     run = [sys.executable, str(ROOT / 'tools/get_flops.py')]
     done = subprocess.run([*run, 'w32', '--shape', '256', '192'], capture_output=True, text=True)
