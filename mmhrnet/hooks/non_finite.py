@@ -45,7 +45,7 @@ class NonFiniteHook(Hook):
         self._handles: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         self._by_design = set(_non_finite(model.state_dict()))
         if runner.cfg.get('compile'):
             return
@@ -73,7 +73,7 @@ class NonFiniteHook(Hook):
     def after_train(self, runner: Runner) -> None:
         for handle in self._handles:
             handle.remove()
-        vars(_unwrapped(runner)).pop('parse_losses', None)
+        vars(unwrapped(runner)).pop('parse_losses', None)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         bad = [n for n in _non_finite(checkpoint['state_dict']) if n not in self._by_design]
@@ -103,7 +103,7 @@ class NonFiniteHook(Hook):
         )
 
     def _cause(self, runner: Runner) -> str:
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         # Not the buffers: this very forward pass may have spoilt a running mean.
         weights = next(_non_finite(dict(model.named_parameters())), None)
         if weights:
@@ -159,5 +159,5 @@ def _non_finite(tensors: dict[str, Any]) -> Iterator[str]:
             yield name
 
 
-def _unwrapped(runner: Runner) -> Any:
+def unwrapped(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 
 from mmhrnet.checkpoints import state_of
 from mmhrnet.hooks.errors import TrainingError
+from mmhrnet.hooks.non_finite import unwrapped
 from mmhrnet.registry import HOOKS
 
 # Settings by which kinds of optimizers are told apart.
@@ -47,7 +47,7 @@ class ResumeCheckHook(Hook):
 
 
 def _problems(runner: Runner, checkpoint: Any) -> Iterator[str]:
-    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner)
     absent = [key for key in ('state_dict', 'meta', 'message_hub') if not _has(checkpoint, key)]
     if absent:
         yield f'it holds weights alone, without {" and ".join(absent)}'
