@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+UNFINISHED = '.mmhrnet-'  # how the names of files begin that are still being written
+
 
 @contextmanager
 def beside(path: str | Path) -> Iterator[Path]:
@@ -16,7 +18,7 @@ def beside(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    temporary = path.with_name(f'{UNFINISHED}{os.getpid()}.{path.name}')
     try:
         yield temporary
         temporary.replace(path)

@@ -447,11 +447,16 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_resumes(
         harm(tmp_path / 'iter_6.pth')
         assert newest_intact(tmp_path).name == 'iter_3.pth'
     (tmp_path / 'last_checkpoint').write_text('')
-    (tmp_path / '.99999.iter_9.pth').write_text('what a killed writer left')
+    (tmp_path / '.mmhrnet-99999.iter_9.pth').write_text('what a killed writer left')
+    others = [tmp_path / '.2026-plan.txt', tmp_path / '.mmhrnet-folder']
+    others[0].write_text("the user's own")
+    others[1].mkdir()
+    (tmp_path / 'iter_11.pth').symlink_to(tmp_path / 'nowhere')
     with pytest.raises(CrashError):
         run(config(tmp_path, resume=True), At('after_train_iter', 3, crash))
     assert 'Resuming from' in capfd.readouterr().out
-    assert not (tmp_path / '.99999.iter_9.pth').exists()
+    assert not (tmp_path / '.mmhrnet-99999.iter_9.pth').exists()
+    assert all(path.exists() for path in others)
     cut(tmp_path / 'iter_3.pth')
     with pytest.raises(TrainingError, match=r'No checkpoint in .* can be resumed'):
         run(config(tmp_path, resume=True))
@@ -528,6 +533,6 @@ def test_hooks_of_the_config_are_not_doubled() -> None:
     use_hooks(cfg)
     use_hooks(cfg)
     kinds = [hook.type for hook in cfg.custom_hooks]
-    assert len(kinds) == len(set(kinds)) == 6
+    assert len(kinds) == len(set(kinds)) == 7
     assert kinds[:2] == ['EMAHook', 'mmhrnet.NonFiniteHook']
     assert cfg.default_hooks.checkpoint == dict(type='mmhrnet.AtomicCheckpointHook', interval=7)

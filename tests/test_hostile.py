@@ -26,9 +26,7 @@ GROWTH = 128  # MiB, for files that ask for terabytes
 HARMLESS = {
     f'{name}.{kind}.pth'
     for name in (
-        'deep lists',
         'far memo',
-        'list of itself',
         'names that are numbers',
         'repeated elements',
         'state dict of numbers',

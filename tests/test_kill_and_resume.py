@@ -97,7 +97,7 @@ def assert_equal(work_dir: Path, whole: Path) -> None:
     for path in whole.glob('best_*.pth'):
         assert state(checkpoints.load(work_dir / path.name)) == state(checkpoints.load(path))
     assert logged(work_dir) == logged(whole)
-    assert not list(work_dir.glob('.[0-9]*'))
+    assert not list(work_dir.glob('.mmhrnet-*'))
 
 
 @pytest.fixture(scope='module')
@@ -138,7 +138,7 @@ def wait_for(run: Training, work_dir: Path, kind: str) -> bool:
     if not kind.startswith('.'):
         return run.until(kind)
     while run.process.poll() is None:
-        if list(work_dir.glob(f'.[0-9]*{kind}*')):
+        if list(work_dir.glob(f'.mmhrnet-*{kind}*')):
             return True
         time.sleep(0.002)
     return False
@@ -157,7 +157,7 @@ def test_twenty_kills_lose_nothing(
             time.sleep(delay)
         if run.process.poll() is None:
             kills += run.end(signal.SIGKILL) == -signal.SIGKILL
-            during += [path.name for path in work_dir.glob('.[0-9]*')]
+            during += [path.name for path in work_dir.glob('.mmhrnet-*')]
         else:
             assert run.end() == 0, run.log[-3000:]
             assert_equal(work_dir, whole)

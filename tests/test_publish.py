@@ -226,7 +226,7 @@ def test_config_text_of_a_checkpoint_is_read_and_never_run(tmp_path: Path) -> No
     given = Config(dict(a=1))
     ran = tmp_path / 'ran'
     text = f"b = __import__('os').mkdir({str(ran)!r})\n"
-    assert trained_config({'cfg': text}, given) == (given, text)
+    assert trained_config({'cfg': text}, given) == (given, given.pretty_text)
     assert not ran.exists()
     text = (
         f"model = dict(\n    x={{'a-b': (1, None)}})\nwork_dir = 'w'\nroot = '{Path.home()}/data'\n"

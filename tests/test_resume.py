@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 from test_hooks import At, CrashError, ToyDataset, config, crash, last, run
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.hooks import TrainingError
+from mmhrnet.hooks import TrainingError, newest_intact
 
 ROOT = Path(__file__).resolve().parents[1]
 CLS = ROOT / 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
@@ -138,6 +139,15 @@ def swap_first_two(content: dict) -> None:
     content['state_dict'] = dict((second, first, *others))
 
 
+def random_of(content: dict) -> dict:
+    return content['exact_resume']['random_states'][0]
+
+
+def numpy_at(content: dict, position: int) -> tuple:
+    kind, words, _, *rest = random_of(content)['numpy']
+    return (kind, words, position, *rest)
+
+
 @pytest.mark.parametrize(
     ('edit', 'says'),
     [
@@ -156,13 +166,37 @@ def swap_first_two(content: dict) -> None:
             lambda c: c['optimizer']['state'][0].update(exp_avg=torch.ones(9, 4)),
             r'exp_avg of parameter 0 of its optimizer is \(9, 4\), the parameter \(8, 4\)',
         ),
-        (lambda c: c['optimizer']['param_groups'].append({}), '2 parameter groups, this one 1'),
+        (lambda c: c['optimizer']['param_groups'].append({'params': []}), '2 parameter groups'),
         (
             lambda c: c['optimizer']['param_groups'][0]['params'].pop(),
             'group 0 of its optimizer has 5 parameters, here 6',
         ),
         (lambda c: c.pop('message_hub'), 'weights alone, without message_hub'),
         (lambda c: (c.pop('meta'), c.pop('message_hub')), 'without meta and message_hub'),
+        # What MMEngine, PyTorch and numpy would take on trust.
+        (lambda c: c['meta'].clear(), 'its meta.epoch is not as a training saves it'),
+        (lambda c: c['meta'].update(iter='7'), 'its meta.iter is not as .* valid integer'),
+        (lambda c: c['meta'].update(iter=-1), 'its meta.iter is not as'),
+        (lambda c: c['meta'].update(iter=10**12), r'meta.iter is 1000000000000, and .* is 18'),
+        (lambda c: c['meta'].update(seed=2**40), 'its meta.seed is not as'),
+        (lambda c: c['message_hub'].clear(), 'its message_hub.log_scalars is not as'),
+        (lambda c: c['message_hub']['runtime_info'].update(best_score='x'), 'best_score is a str'),
+        (lambda c: c.update(optimizer=[1]), 'its optimizer is not as'),
+        (lambda c: c['optimizer'].clear(), 'its optimizer has 0 parameter groups'),
+        (
+            lambda c: c['optimizer']['param_groups'][0].update(lr='1'),
+            'lr of its optimizer is a str',
+        ),
+        (lambda c: c['optimizer']['state'][0].update(exp_avg='x'), 'exp_avg of parameter 0 .* str'),
+        (
+            lambda c: c['param_schedulers'][0].update(last_step='x'),
+            'last_step of its schedule is a',
+        ),
+        (lambda c: c.update(param_schedulers=7), 'its param_schedulers is not as'),
+        (lambda c: c.update(exact_resume=[]), 'its exact_resume is not as'),
+        (lambda c: random_of(c).update(torch=torch.zeros(7, dtype=torch.uint8)), 'torch is not as'),
+        (lambda c: random_of(c).update(numpy=numpy_at(c, 10**6)), 'numpy.2 is not as'),
+        (lambda c: random_of(c).update(python=(3, (0,) * 9, None)), 'python.1 is not as'),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -180,6 +214,49 @@ def test_an_optimizer_of_another_kind_is_named(toy: Path, tmp_path: Path) -> Non
     cfg = config(tmp_path, resume=True, load_from=(toy / 'last_checkpoint').read_text(), **changes)
     with pytest.raises(TrainingError, match='another kind, with betas, this one with momentum'):
         run(cfg)
+
+
+def test_a_checkpoint_to_resume_gives_no_orders(toy: Path, tmp_path: Path) -> None:
+    marker, victim, work_dir = tmp_path / 'ran', tmp_path / 'victim', tmp_path / 'run'
+    work_dir.mkdir()
+    victim.mkdir()
+    files = [victim / 'best_x_iter_3.pth', victim / 'iter_3.pth', work_dir / 'notes.txt']
+    for file in files:
+        file.write_text('not of this run')
+    program = f"open({str(marker)!r}, 'w').close()"
+
+    def order(content: dict) -> None:
+        content['meta'].update(config=program, cfg=program)
+        content['message_hub']['runtime_info'].update(
+            cfg=program,
+            best_score=-1.0,
+            best_ckpt=str(victim),
+            last_ckpt=str(victim / 'iter_3.pth'),
+            outdated_ckpts=[str(file) for file in files],
+            keep_ckpt_ids=[f'../{victim.name}/iter_3', 3],
+        )
+
+    file = edited(toy, tmp_path / 'a.pth', order)
+    run(config(work_dir, resume=True, load_from=file))
+    assert not marker.exists()
+    assert [file.read_text() for file in files] == ['not of this run'] * 3
+    assert len(list(work_dir.glob('best_*.pth'))) == 1  # so it would have removed another
+
+
+def test_last_checkpoint_names_no_file_of_another_folder(toy: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    shutil.copy(toy / 'iter_3.pth', elsewhere / 'iter_9.pth')
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    shutil.copy(toy / 'iter_3.pth', work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    pointer.write_text(str(elsewhere / 'iter_9.pth'))
+    assert newest_intact(work_dir) == work_dir / 'iter_3.pth'
+    pointer.unlink()
+    pointer.mkdir()
+    with pytest.raises(TrainingError, match='last_checkpoint is a folder where a file'):
+        run(config(work_dir, resume=True))
 
 
 def test_weights_to_start_from_are_not_compared(toy: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from mmhrnet.hooks.errors import TrainingError
 
 CONSOLE = Console()
 HOOKS = (
+    'BroadcastBuffersHook',
     'ExactResumeHook',
     'MissedEvaluationHook',
     'NonFiniteHook',

@@ -6,6 +6,10 @@ with older torch, and for downloads with any torch, they may run code. Newer mme
 ``weights_only=False``. So this bridge is always active: ``mmhrnet.checkpoints.load`` stands behind
 mmengine's local and object-storage loaders and behind its downloads.
 
+The config in a checkpoint is data too. MMEngine's runners execute ``meta['config']``, which
+trainings of before 2022 wrote, so that what they load goes without it; an inferencer that is given
+no config executes the stored one, and takes it as :func:`mmhrnet.checkpoints.config_of` reads it.
+
 Whatever is loaded into a model with a ``mmhrnet.HRNet`` in it, through ``init_cfg`` (with and
 without a ``prefix``), ``load_from`` or a host's inferencer, is first given the names that the model
 takes.
@@ -44,6 +48,7 @@ def install() -> None:
     for name in USERS:
         after_import(name, _fit_to_the_model)
     after_import('mmengine.model.weight_init', _fit_parts)
+    after_import('mmengine.infer.infer', _read_configs)
 
 
 def _load_safely(module: ModuleType) -> None:
@@ -93,6 +98,21 @@ def _fit_parts(module: ModuleType) -> None:
     initializer.__call__ = load_part
 
 
+def _read_configs(module: ModuleType) -> None:
+    inferencer = module.BaseInferencer
+    original = inferencer._init_model
+
+    @wraps(original)
+    def init_model(self: Any, cfg: Any, weights: str | None, device: str = 'cpu') -> Any:
+        if not cfg and weights is not None:
+            from mmhrnet.checkpoints import config_of
+
+            cfg.update(config_of(module._load_checkpoint(weights, map_location='cpu')))
+        return original(self, cfg, weights, device)
+
+    inferencer._init_model = init_model
+
+
 def _part_of(checkpoint: Any, prefix: str, name: str) -> dict[str, Any]:
     from mmhrnet import checkpoints
 
@@ -139,7 +159,7 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     from mmhrnet import checkpoints
 
     path = Path(filename).expanduser()
-    return checkpoints.load(path, map_location)
+    return _without_program(checkpoints.load(path, map_location))
 
 
 def load_from_ceph(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:
@@ -148,7 +168,7 @@ def load_from_ceph(filename: str, map_location: Any = None, backend: str = 'petr
     from mmhrnet import checkpoints
 
     data = get_file_backend(filename, backend_args={'backend': backend}).get(filename)
-    return checkpoints.load(BytesIO(data), map_location, name=filename)
+    return _without_program(checkpoints.load(BytesIO(data), map_location, name=filename))
 
 
 def load_url(
@@ -156,4 +176,11 @@ def load_url(
 ) -> Any:
     from mmhrnet import checkpoints
 
-    return checkpoints.load_url(url, model_dir, map_location, progress)
+    return _without_program(checkpoints.load_url(url, model_dir, map_location, progress))
+
+
+def _without_program(checkpoint: Any) -> Any:
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint

@@ -1,5 +1,6 @@
 """Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
+from mmhrnet.checkpoints.config_text import config_of, read_config
 from mmhrnet.checkpoints.convert import Report, convert, fit, summary
 from mmhrnet.checkpoints.find import CHOICE, state_of, unwrap
 from mmhrnet.checkpoints.names import FORMS, recognise
@@ -13,10 +14,12 @@ __all__ = [
     'CheckpointError',
     'Report',
     'allow',
+    'config_of',
     'convert',
     'fit',
     'load',
     'load_url',
+    'read_config',
     'recognise',
     'save',
     'state_of',

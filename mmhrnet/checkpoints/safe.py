@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from mmhrnet.checkpoints.archive import check_archive
-from mmhrnet.checkpoints.values import SAFE_TYPES, safe_globals
+from mmhrnet.checkpoints.values import SAFE_TYPES, check_size, safe_globals
 from mmhrnet.files import beside
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
@@ -224,7 +224,7 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     try:
         check_archive(file)
         with _only(safe_globals(SAFE_TYPES)):
-            return torch.load(file, map_location, weights_only=True)
+            content = torch.load(file, map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = 'is truncated' if _has_ended(file) else _explain(str(error))
         raise CheckpointError(f'{name} {_explain_known(str(error)) or reason}') from error
@@ -236,6 +236,11 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
         raise CheckpointError(f'{name} asks for more memory than there is') from error
     except Exception as error:  # whatever else torch raises for a damaged file
         raise CheckpointError(f'{name} {_explain_failure(error, file)}') from error
+    try:
+        check_size(content)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f'{name} cannot be read: {error}') from error
+    return content
 
 
 @contextmanager

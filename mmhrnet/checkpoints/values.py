@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
@@ -33,11 +34,43 @@ FUNCTIONS: dict[Any, tuple[str, ...]] = {
 }
 FACTORIES = (bool, dict, float, int, list, str, tuple)  # what a defaultdict makes its values with
 DTYPE_KINDS = 'biufcSUmMO'
+DEEPEST, LARGEST = 100, 10_000_000  # levels and values, each counted as often as it is there
 
 
 def require(condition: Any, reason: str) -> None:
     if not condition:
         raise pickle.UnpicklingError(reason)
+
+
+def check_size(value: Any) -> None:
+    """Raises if a value holds itself, or would be immense were its parts written out each time.
+
+    What writes or compares it later, as JSON or text, would never end.
+    """
+    known: dict[int, int] = {}
+
+    def size(part: Any, above: tuple[int, ...]) -> int:
+        children = list(_children(part))
+        if children and id(part) not in known:
+            require(id(part) not in above, 'a value in it holds itself')
+            require(len(above) < DEEPEST, 'its values are nested too deep')
+            known[id(part)] = 1 + sum(size(child, (*above, id(part))) for child in children)
+            require(known[id(part)] < LARGEST, 'its values would be immense, each written out')
+        return known.get(id(part), 1)
+
+    size(value, ())
+
+
+def _children(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        yield from value
+        yield from value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from value
+    elif isinstance(value, np.ndarray):
+        yield from value.flat if value.dtype.hasobject else ()
+    if not isinstance(value, (torch.Tensor, type)):
+        yield from getattr(value, '__dict__', {}).values()
 
 
 def named(function: Callable[..., Any], name: str) -> Any:

@@ -4,6 +4,7 @@ In any host's own config::
 
     default_hooks = dict(checkpoint=dict(type='mmhrnet.AtomicCheckpointHook', interval=1))
     custom_hooks = [
+        dict(type='mmhrnet.BroadcastBuffersHook'),
         dict(type='mmhrnet.ExactResumeHook'),
         dict(type='mmhrnet.MissedEvaluationHook'),
         dict(type='mmhrnet.NonFiniteHook'),
@@ -12,6 +13,7 @@ In any host's own config::
     ]
 """
 
+from mmhrnet.hooks.broadcast_buffers import BroadcastBuffersHook
 from mmhrnet.hooks.checkpoint import AtomicCheckpointHook
 from mmhrnet.hooks.errors import TrainingError
 from mmhrnet.hooks.exact_resume import ExactResumeHook
@@ -23,6 +25,7 @@ from mmhrnet.hooks.resume_check import ResumeCheckHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BroadcastBuffersHook',
     'ExactResumeHook',
     'MissedEvaluationHook',
     'NonFiniteHook',

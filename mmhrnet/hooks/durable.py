@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from mmhrnet.files import beside
+from mmhrnet.files import UNFINISHED, beside
 from mmhrnet.hooks.errors import TrainingError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -20,7 +20,7 @@ def write_durably(path: str | Path, content: bytes) -> None:
     """Writes beside, waits for the disk, renames, waits for the folder.
 
     Raises:
-        TrainingError: The disk, the quota or the limit of a file's size is full.
+        TrainingError: The disk is full, the folder read-only, or a folder in its place.
     """
     path = Path(path)
     try:
@@ -30,20 +30,20 @@ def write_durably(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
         free = shutil.disk_usage(path.parent).free
+        room = f'. It needs {len(content)} bytes, {free} bytes are free'
         raise TrainingError(
-            f'{path} cannot be written: {error.strerror}. It needs {len(content)} bytes, {free} '
-            'bytes are free. Earlier checkpoints are untouched: make room, or choose another '
-            '--work-dir, and go on with --resume'
+            f'{path} cannot be written: {error.strerror}{room if error.errno in FULL else ""}. '
+            'Earlier checkpoints are untouched: make room, or choose another --work-dir, and go on '
+            'with --resume'
         ) from error
 
 
 def sweep(folder: str | Path) -> None:
     """Removes what killed writers left beside their files."""
-    for path in Path(folder).glob('.[0-9]*.*'):
-        path.unlink(missing_ok=True)
+    for path in Path(folder).glob(f'{UNFINISHED}*'):
+        if path.is_file():
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

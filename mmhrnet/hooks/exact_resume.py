@@ -83,7 +83,7 @@ class ExactResumeHook(Hook):
             iterator._epoch = ended
             loop.dataloader_iterator = _Skipped(iterator, runner.iter)
         elif isinstance(loop, EpochBasedTrainLoop):
-            skipped = self._loaded.get('batches', 0)
+            skipped = min(self._loaded.get('batches', 0), len(self._batches))
             self._batches.skip(skipped, runner.iter)
             _number_from(loop, skipped)
 

@@ -11,11 +11,11 @@ from mmhrnet import checkpoints
 from mmhrnet.hooks.errors import TrainingError
 
 
-def newest_intact(work_dir: str | Path) -> Path | None:
+def newest_intact(*folders: str | Path) -> Path | None:
     """The checkpoint to go on from; damaged ones are named in one warning.
 
     Args:
-        work_dir: Folder of a run, with MMEngine's ``last_checkpoint`` and the checkpoints.
+        folders: That of a run, with MMEngine's ``last_checkpoint``, and others of its checkpoints.
 
     Returns:
         The last one if it is intact, else the newest that is; None where there are none at all.
@@ -24,7 +24,7 @@ def newest_intact(work_dir: str | Path) -> Path | None:
         TrainingError: There are some, all damaged.
     """
     damaged: list[str] = []
-    for path in _candidates(Path(work_dir)):
+    for path in _candidates(list(map(Path, folders))):
         reason = _damage(path)
         if reason is None:
             if damaged:
@@ -34,20 +34,24 @@ def newest_intact(work_dir: str | Path) -> Path | None:
     if not damaged:
         return None
     raise TrainingError(
-        f'No checkpoint in {work_dir} can be resumed: {_listed(damaged)}. Name one that can, of '
+        f'No checkpoint in {folders[0]} can be resumed: {_listed(damaged)}. Name one that can, of '
         'another folder: --resume PATH'
     )
 
 
-def _candidates(work_dir: Path) -> list[Path]:
-    """The last one by its name, then the others, newest first."""
-    pointer = work_dir / 'last_checkpoint'
-    named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
-    folder = Path(named).parent if named else work_dir
-    found = {*work_dir.glob('*.pth'), *folder.glob('*.pth')}
+def _candidates(folders: list[Path]) -> list[Path]:
+    """The last one, then the others, newest first.
+
+    Only the name in ``last_checkpoint`` counts: the folder may have been moved, and what the file
+    names elsewhere is not of this run.
+    """
+    pointer = folders[0] / 'last_checkpoint'
+    last = Path(pointer.read_text(errors='replace').strip()).name if pointer.is_file() else ''
+    found = {path for folder in folders for path in folder.glob('*.pth')}
     found = {path for path in found if not path.name.startswith(('best_', '.'))}
-    others = sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return list(dict.fromkeys([*([Path(named)] if named else []), *others]))
+    # A link may lead nowhere.
+    newest = sorted(found, key=lambda path: path.lstat().st_mtime_ns, reverse=True)
+    return sorted(newest, key=lambda path: path.name != last)
 
 
 def _damage(path: Path) -> str | None:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from mmengine.dist import all_reduce, get_comm_device, get_world_size
+from mmengine.dist import all_reduce, barrier, get_comm_device, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -36,7 +36,8 @@ class PreemptionHook(Hook):
     an evaluation it exits at once if the iteration has its checkpoint, as after most settings, and
     is evaluated when resumed; otherwise after the evaluation. A second signal ends at once. Of
     several processes one signal to any is enough: they ask one another in each iteration and read
-    the answer in the next, so that no GPU waits, and all end after the same one.
+    the answer in the next, so that no GPU waits, and all end after the same one. Further signals
+    are not heeded there, because launchers pass on what each process has received already.
 
     Handlers are set in the main thread only, and set back when the training is over.
     """
@@ -90,10 +91,10 @@ class PreemptionHook(Hook):
         self._previous = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._received:
+        if self._received and get_world_size() == 1:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self._received = number
+        self._received = self._received or number
 
     def _shield_workers(self, runner: Runner) -> None:
         self._is_over = RawValue('b', 0)
@@ -120,6 +121,7 @@ class PreemptionHook(Hook):
 
     def _stop(self, runner: Runner, iteration: int) -> NoReturn:
         path = self._checkpoint.save_now(runner, runner.epoch, iteration)
+        barrier()  # where one ends, the launcher ends the one that still writes
         self.restore_signals(runner)
         name = signal.Signals(self._received).name
         runner.logger.warning(

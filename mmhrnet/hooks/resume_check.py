@@ -5,38 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 from torch.optim import Optimizer
 
 from mmhrnet.checkpoints import state_of
 from mmhrnet.hooks.errors import TrainingError
 from mmhrnet.hooks.non_finite import unwrapped
+from mmhrnet.hooks.resume_state import find_oddity
 from mmhrnet.registry import HOOKS
 
+NUMBERS = (bool, int, float, np.number)
 # Settings by which kinds of optimizers are told apart.
 KINDS = {'alpha', 'betas', 'etas', 'lambd', 'lr_decay', 'momentum', 'rho'}
 
 
 @HOOKS.register_module()
 class ResumeCheckHook(Hook):
-    """Compares shapes and parameter groups before a resume.
+    """Compares a checkpoint with model, optimizer and schedule before a resume.
 
-    MMEngine leaves out tensors that do not fit, and PyTorch gives the optimizer whatever state the
-    file has: the fused ones then write past its end.
+    MMEngine leaves out tensors that do not fit, PyTorch gives the optimizer whatever state the
+    file has (the fused ones then write past its end), numpy its random position, and MMEngine
+    counts up to the iteration of the file.
 
     Raises:
-        TrainingError: Names the tensor or group, what it is in the file and here, and the way.
+        TrainingError: Names what is wrong, what it is in the file and here, and the way.
     """
 
     priority = 'HIGHEST'  # before other hooks take anything out of the checkpoint
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
         state_of(checkpoint)
-        if not runner._resume or not isinstance(runner, Runner):
-            return  # pieces of sharded models are compared by PyTorch
+        if not runner._resume:
+            return
         problem = next(_problems(runner, checkpoint), None)
         if problem is not None:
             raise TrainingError(
@@ -47,12 +51,40 @@ class ResumeCheckHook(Hook):
 
 
 def _problems(runner: Runner, checkpoint: Any) -> Iterator[str]:
-    model = unwrapped(runner)
     absent = [key for key in ('state_dict', 'meta', 'message_hub') if not _has(checkpoint, key)]
     if absent:
         yield f'it holds weights alone, without {" and ".join(absent)}'
-    yield from _misfits(checkpoint['state_dict'], model.state_dict())
-    parameters = dict(model.named_parameters())
+    oddity = find_oddity(checkpoint)
+    if oddity:
+        yield oddity
+    yield from _schedule_misfits(runner, checkpoint)
+    if isinstance(runner, Runner):  # pieces of sharded models are compared by PyTorch
+        yield from _misfits(checkpoint['state_dict'], unwrapped(runner).state_dict())
+        yield from _optimizer_misfits(runner, checkpoint)
+
+
+def _schedule_misfits(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
+    loop, meta = runner.train_loop, checkpoint['meta']
+    # The iterations of an epoch differ with the number of GPUs.
+    unit = 'epoch' if isinstance(loop, EpochBasedTrainLoop) else 'iter'
+    end = getattr(loop, f'max_{unit}s', meta[unit])
+    if meta[unit] > end:
+        yield f'its meta.{unit} is {meta[unit]}, and train_cfg.max_{unit}s is {end}'
+    for key, value in checkpoint['message_hub']['runtime_info'].items():
+        if key.startswith('best_score') and not isinstance(value, NUMBERS):
+            yield f'its {key} is {_shape(value)}'
+    schedulers = runner.param_schedulers
+    saved = checkpoint.get('param_schedulers')
+    if isinstance(schedulers, dict) and isinstance(saved, dict):
+        schedulers = [s for name in saved for s in schedulers.get(name, ())]
+        saved = [state for name in saved for state in saved[name]]
+    if isinstance(schedulers, list) and isinstance(saved, list):
+        for scheduler, state in zip(schedulers, saved):
+            yield from _unlike(state, scheduler.state_dict(), 'schedule')
+
+
+def _optimizer_misfits(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
+    parameters = dict(unwrapped(runner).named_parameters())
     order = [name for name in checkpoint['state_dict'] if name in parameters]
     for in_file, here in zip(order, parameters):
         if in_file != here:
@@ -63,6 +95,15 @@ def _problems(runner: Runner, checkpoint: Any) -> Iterator[str]:
             yield from _group_misfits(state.get(name, {}), part.optimizer)
     elif state is not None:
         yield from _group_misfits(state, wrapper.optimizer)
+
+
+def _unlike(in_file: Mapping[str, Any], here: Mapping[str, Any], what: str) -> Iterator[str]:
+    """Settings that are of another kind, like text in place of a number."""
+    for name, ours in here.items():
+        found = in_file.get(name, ours)
+        numbers = isinstance(found, NUMBERS) and isinstance(ours, NUMBERS)
+        if not numbers and None not in (found, ours) and type(found) is not type(ours):
+            yield f'{name} of its {what} is {_shape(found)}, here {_shape(ours)}'
 
 
 def _has(checkpoint: Any, key: str) -> bool:
@@ -91,6 +132,7 @@ def _group_misfits(state: Mapping[str, Any], optimizer: Optimizer) -> Iterator[s
         counts = len(in_file['params']), len(here['params'])
         if counts[0] != counts[1]:
             yield f'group {number} of its optimizer has {counts[0]} parameters, here {counts[1]}'
+        yield from _unlike(in_file, here, 'optimizer')
         for index, parameter in zip(in_file['params'], here['params']):
             yield from _state_misfits(state.get('state', {}).get(index, {}), parameter, index)
 
@@ -98,6 +140,8 @@ def _group_misfits(state: Mapping[str, Any], optimizer: Optimizer) -> Iterator[s
 def _state_misfits(state: Mapping[str, Any], parameter: Tensor, index: int) -> Iterator[str]:
     """Of as many dimensions as the parameter; a factored state has 1 where that has more."""
     for key, value in state.items():
+        if value is not None and not isinstance(value, (Tensor, *NUMBERS)):
+            yield f'{key} of parameter {index} of its optimizer is {_shape(value)}'
         if not isinstance(value, Tensor) or value.dim() != parameter.dim():
             continue
         if any(size not in (1, wanted) for size, wanted in zip(value.shape, parameter.shape)):

@@ -20,7 +20,7 @@ from mmhrnet.analysis import best_values, read_scalars
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.models import build_tensor_model
 from mmhrnet.apis.run import make_config
-from mmhrnet.checkpoints import load, save
+from mmhrnet.checkpoints import CheckpointError, load, read_config, save
 from mmhrnet.hub.card import Facts, write_card
 
 LICENSE = 'Apache-2.0'
@@ -131,27 +131,15 @@ def trained_config(meta: Mapping[str, Any], cfg: Config) -> tuple[Config, str]:
     """
     text = meta.get('cfg')
     text = text if isinstance(text, str) else cfg.pretty_text
-    lines = text.splitlines()
     try:
-        nodes = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
-        settings = {ast.unparse(node.targets[0]): _literal(node.value) for node in nodes}
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no literals, or a trap
-        return cfg, text
+        settings = read_config(text)
+    except CheckpointError:  # a program, which is not passed on
+        return cfg, cfg.pretty_text
+    lines, nodes = text.splitlines(), ast.parse(text).body
     for name, node in reversed(list(zip(settings, nodes))):
         if name in OF_THE_RUN:
             del lines[node.lineno - 1 : node.end_lineno], settings[name]
     return Config(settings), '\n'.join(lines).replace(str(Path.home()), '~') + '\n'
-
-
-def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        return {str(item.arg): _literal(item.value) for item in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {ast.literal_eval(k or node): _literal(v) for k, v in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        items = [_literal(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
-    return ast.literal_eval(node)
 
 
 def logged_metrics(work_dir: Path, meta: Mapping[str, Any]) -> dict[str, tuple[float, str]]:

@@ -1,0 +1,94 @@
+"""What a training goes on from, in the form in which MMEngine and our hooks save it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Len
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+Count = Annotated[int, Field(ge=0)]
+Word = Annotated[int, Field(ge=0, lt=2**32)]
+Number = int | float
+
+
+def _check_generator(state: Tensor) -> Tensor:
+    try:
+        torch.Generator().set_state(state.cpu())
+    except (RuntimeError, TypeError) as error:
+        raise ValueError('no state of a random generator') from error
+    return state
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+class RandomState(_Part):
+    """A position beyond numpy's 624 words is read out of other memory."""
+
+    python: tuple[Literal[3], Annotated[tuple[Word, ...], Len(625, 625)], Number | None]
+    numpy: tuple[
+        Literal['MT19937'],
+        Annotated[list[Word], Len(624, 624)],
+        Annotated[int, Field(ge=0, le=624)],
+        Literal[0, 1],
+        Number,
+    ]
+    torch: Annotated[Tensor, AfterValidator(_check_generator)]
+    cuda: Tensor | None
+
+
+class ExactResume(_Part):
+    """Of ExactResumeHook."""
+
+    random_states: list[RandomState]
+    batches: Count
+
+
+class Meta(_Part):
+    epoch: Count
+    iter: Count
+    seed: Word | None = None
+
+
+class MessageHub(_Part):
+    log_scalars: dict[str, Any]
+    runtime_info: dict[str, Any]
+    resumed_keys: dict[str, Any]
+
+
+class ParamGroup(_Part):
+    params: list[int]
+
+
+class OptimizerState(_Part):
+    state: dict[int, dict[str, Any]]
+    param_groups: list[ParamGroup]
+
+
+class Checkpoint(_Part):
+    """Optimizer and schedules are absent where a run does not save them."""
+
+    state_dict: dict[str, Any]
+    meta: Meta
+    message_hub: MessageHub
+    optimizer: OptimizerState | dict[str, OptimizerState] | None = None
+    param_schedulers: list[dict[str, Any]] | dict[str, list[dict[str, Any]]] | None = None
+    exact_resume: ExactResume | None = None
+
+
+def find_oddity(checkpoint: Mapping[str, Any]) -> str | None:
+    """What in a checkpoint is not as a training saves it, as one line."""
+    try:
+        Checkpoint.model_validate(checkpoint)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        # Besides keys and indices, it names the classes of a union.
+        place = [str(part) for part in first['loc'] if re.fullmatch('[a-z_]+|[0-9]+', str(part))]
+        return f'its {".".join(place):.100} is not as a training saves it: {first["msg"]:.100}'
+    return None
