@@ -1,63 +1,53 @@
-"""Downloads that go on where they were cut, are checked, and appear in place when complete."""
+"""Downloads by curl that go on where they were cut, and archives that are checked when unpacked."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
-import json
 import os
-import re
 import shutil
+import subprocess
 import tarfile
 import time
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from fnmatch import fnmatch
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from typing import Any, BinaryIO, cast
 
 import rich.progress as bars
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import Progress
 
 from mmhrnet.datasets.sources import SOURCES, File, guide
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
+SHOWN: dict[str, Any] = dict(  # of progress bars
+    console=CONSOLE, disable=not CONSOLE.is_terminal, transient=True
+)
 CHUNK = 1 << 20  # bytes read at once, at most
-TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 5  # in a row that bring no new byte
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds; the pause doubles with each failure
-BUSY = (408, 416, 425, 429, 500, 502, 503, 504)  # answers worth asking again
-CUT = (URLError, HTTPException, ConnectionError, TimeoutError)
-ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError)
-TAR_ERRORS = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+SPARE = 100_000_000  # bytes of the disk that a download leaves free
+UNKNOWN_SIZE = 2 << 30  # bytes that are expected, at most, of a file without size in the table
+BLOCK = 4096  # bytes of the disk that a file takes beyond its size, at most
+DEEPEST = 100  # nested folders in an archive; a thousand exhaust Python's stack
+
+# --disable leaves ~/.curlrc out; a connection below 1 kB/s for 30 seconds is cut.
+CURL = """curl --disable --fail --location --silent --show-error --user-agent mmhrnet
+    --connect-timeout 30 --speed-limit 1000 --speed-time 30 --write-out %{stderr}\\n%{http_code}"""
+CURL_NO_RANGE, CURL_TOO_LARGE = 33, 63  # exit codes
+# No name, no connection, a line that was cut or slow, no answer: another attempt may help.
+CURL_RETRIED = (5, 6, 7, 16, 18, 28, CURL_NO_RANGE, 35, 52, 55, 56, 92)
+BUSY = ('408', '425', '429', '500', '502', '503', '504')
+# Of the system's errors, those that the names in an archive cause; decoders give no number.
+BAD_NAMES = (None, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 class DownloadError(RuntimeError):
-    """A file that cannot be had or is not what it should be, with what to do about it."""
-
-
-class Remote(NamedTuple):
-    """What a server says of a file; it may be silent about any of it."""
-
-    etag: str | None
-    modified: str | None
-    total: int | None  # bytes
-
-    @property
-    def validator(self) -> str | None:
-        """For If-Range, which takes no weak ETag."""
-        strong = self.etag and not self.etag.startswith('W/')
-        return self.etag if strong else self.modified
-
-    def differs(self, other: Remote) -> bool:
-        return any(a != b for a, b in zip(self, other) if a is not None and b is not None)
+    """A file cannot be downloaded or is not what it should be; the message says what to do."""
 
 
 def download_dataset(
@@ -74,7 +64,7 @@ def download_dataset(
         keep_archives: Keep the archives after they were unpacked.
 
     Raises:
-        DownloadError: Unknown name, no matching file, no space, no answer, a wrong file.
+        DownloadError: Unknown name, no matching file, no space, no curl, no answer, a wrong file.
     """
     if name not in SOURCES:
         raise DownloadError(f'There is no data set {name}; there are {", ".join(SOURCES)}')
@@ -86,9 +76,8 @@ def download_dataset(
     missing = [file for file in files if not file.place(data).exists()]
     check_space(data, _needed(missing, data / 'downloads', keep_archives))
     CONSOLE.print(f'{name}: {source.what}', markup=False)
-    with _progress() as progress:
-        for file in missing:
-            _bring(file, data, keep_archives, progress)
+    for file in missing:
+        _bring(file, data, keep_archives)
     _link(source.links, data)
     for file in files:
         CONSOLE.print(f'{file.name} is in {data / file.target}', markup=False)
@@ -107,190 +96,189 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def fetch(url: str, path: Path, checksum: str | None, progress: Progress) -> None:
+def fetch(file: File, path: Path) -> None:
     """Downloads a file, or the rest of it; it appears under its name when it is complete.
 
-    Until then its bytes are in ``<name>.part``, and what the server said of it in
-    ``<name>.part.json``.
-
-    Args:
-        url: Where it is.
-        path: Where it shall be.
-        checksum: Like 'sha256:0123...', or None to check only the announced size.
-        progress: Display that gets a bar.
+    Until then its bytes are in ``<name>.part``. A file that is already there is only checked.
 
     Raises:
-        DownloadError: No answer, no space, or a wrong checksum; the wrong file is then renamed.
+        DownloadError: No curl, no answer, no space, or a wrong checksum; the wrong file is then
+            renamed.
     """
     part = path.with_name(f'{path.name}.part')
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        _fetch_part(url, part, progress)
-        part.replace(path)
-        _note(part).unlink(missing_ok=True)
-    if checksum and not _matches(path, checksum, progress):
-        raise DownloadError(f'{url} does not have the checksum {checksum}; {_set_aside(path)}')
+        _transfer(file, part)
+    brought = path if path.exists() else part
+    if file.checksum and not _matches(brought, file.checksum):
+        aside = _set_aside(brought, path)
+        raise DownloadError(f'{file.url} does not have the checksum {file.checksum}; {aside}')
+    brought.replace(path)
 
 
-def _fetch_part(url: str, part: Path, progress: Progress) -> None:
+def _transfer(file: File, part: Path) -> None:
+    if not shutil.which('curl'):
+        raise DownloadError(
+            f'Downloading needs curl, which is not installed: install it, or fetch {file.url} by '
+            f'other means as {part.with_suffix("")}; the same command then goes on'
+        )
     best = failures = 0
-    while True:
-        try:
-            return _attempt(url, part, progress)
-        except CUT as error:
-            reason = _reason(error, url, part)
-        size = _size(part)
+    while reason := _attempt(file, part):
+        size = _kept(file, part)
         failures = 1 if size > best else failures + 1
         best = max(best, size)
         if failures >= ATTEMPTS:
             kept = f'; {size} bytes are kept, and the same command goes on' if size else ''
-            raise DownloadError(f'{url}: {reason}{kept}')
+            raise DownloadError(f'{file.url}: {reason}{kept}')
         time.sleep(min(PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
 
 
-def _reason(error: Exception, url: str, part: Path) -> str:
-    """What went wrong, in words, or a DownloadError if asking again cannot help."""
-    if not isinstance(error, HTTPError):
-        return str(getattr(error, 'reason', error)) or type(error).__name__
-    reason = f'HTTP {error.code} {error.reason}'
-    if error.code not in BUSY:
-        path = part.with_suffix('')
-        raise DownloadError(f'{url}: {reason}; if it has moved, put it at {path}') from error
-    if error.code == 416:  # there is nothing after our last byte: it was another file
-        part.unlink(missing_ok=True)
-    return reason
+def _kept(file: File, part: Path) -> int:
+    """Bytes to continue after, where a check would find that the file changed on the server.
+
+    zip and gzip carry checksums of their content; a plain tar does not.
+    """
+    checked = file.checksum or Path(file.name).suffix in ('.zip', '.gz')
+    return _size(part) if checked else 0
 
 
-def _attempt(url: str, part: Path, progress: Progress) -> None:
-    """Asks once for what is missing; raises one of ``CUT`` if not all of it came."""
-    known = _read_note(part)
-    have = _size(part)
-    if known and have == known.total:
-        return
-    headers = {'User-Agent': 'mmhrnet'}
-    if known and have:
-        headers['Range'] = f'bytes={have}-'
-        headers |= {'If-Range': known.validator} if known.validator else {}
-    request = Request(url, headers=headers)  # noqa: S310 (the table's own addresses)
-    with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-        start, remote = _describe(response)
-        if start and (known is None or start != have or remote.differs(known)):
-            part.unlink()
-            raise ConnectionError('the file changed on the server')
-        if not start:
-            part.unlink(missing_ok=True)
-            _note(part).write_text(json.dumps(remote))
-        check_space(part.parent, (remote.total or 0) - start)
-        _receive(response, part, remote.total, progress)
-    if remote.total is not None and _size(part) != remote.total:
-        raise ConnectionError(f'cut after {_size(part)} of {remote.total} bytes')
+def _attempt(file: File, part: Path) -> str:
+    """Asks once for what is missing; returns why another attempt is needed, or ''."""
+    have = _kept(file, part)
+    code, status, message = _run_curl(file, part, have)
+    expected = ('200', '206') if have else ('200',)  # an unasked 206 is a piece of the file
+    if status not in expected or code == CURL_TOO_LARGE:
+        os.truncate(part, have)
+    complete = code == 0 and status in expected and _size(part)
+    if complete or (have and status == '416'):  # 416: nothing follows the last byte
+        return ''
+    if code == CURL_NO_RANGE or not _size(part):
+        part.unlink()
+    if code in CURL_RETRIED or status in BUSY:
+        return message
+    raise DownloadError(
+        f'{file.url}: {message or f"HTTP {status} without a file"}; fetch it by other means as '
+        f'{part.with_suffix("")}, and the same command goes on'
+    )
 
 
-def _receive(response: HTTPResponse, part: Path, total: int | None, progress: Progress) -> None:
-    with part.open('ab') as file, _bar(progress, part.stem, total, file.tell()) as advance:
-        while chunk := response.read1(CHUNK):
-            file.write(chunk)
-            advance(len(chunk))
-
-
-def _describe(response: HTTPResponse) -> tuple[int, Remote]:
-    """The first byte that is sent, and the file's state."""
-    start, total = 0, response.length
-    if response.status == 206:
-        sent = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
-        start, total = (int(sent[1]), int(sent[2])) if sent else (-1, None)
-    return start, Remote(response.headers.get('ETag'), response.headers.get('Last-Modified'), total)
-
-
-def _note(part: Path) -> Path:
-    return part.with_name(f'{part.name}.json')
-
-
-def _read_note(part: Path) -> Remote | None:
-    try:
-        return Remote(*json.loads(_note(part).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+def _run_curl(file: File, part: Path, have: int) -> tuple[int, str, str]:
+    """Continues after ``have`` bytes; returns curl's exit code, the HTTP status and a message."""
+    free = shutil.disk_usage(part.parent).free - SPARE
+    limit = left = max(1, min(2 * (file.size or UNKNOWN_SIZE) - have, free))
+    options = ['--continue-at', str(have), '--max-filesize', str(limit)]
+    options += ['--proto-redir', '=https'] if file.url.startswith('https:') else []
+    command, pipe = [*CURL.split(), *options, file.url], subprocess.PIPE
+    rest = max((file.size or 0) - have, 0)
+    with (
+        part.open('ab' if have else 'wb') as output,
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0) as curl,  # noqa: S603
+        bars.wrap_file(cast(BinaryIO, curl.stdout), rest, description=file.name, **SHOWN) as body,
+    ):
+        while (chunk := body.read(CHUNK)) and len(chunk) <= left:
+            left -= output.write(chunk)
+        if chunk:  # curl before 8.4 does not limit a body without length
+            curl.kill()
+        answer = cast(BinaryIO, curl.stderr).read().decode(errors='replace')
+    message, _, status = answer.rpartition('\n')
+    if chunk or curl.returncode == CURL_TOO_LARGE:
+        reason = f'it is larger than {decimal(limit)}, all that is expected or fits on the disk'
+        return CURL_TOO_LARGE, status, reason
+    return curl.returncode, status, message.partition('\n')[0]
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _matches(path: Path, checksum: str, progress: Progress) -> bool:
+def _matches(path: Path, checksum: str) -> bool:
     algorithm, _, expected = checksum.partition(':')
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    label = f'checking {path.name}'
-    with path.open('rb') as file, _bar(progress, label, _size(path)) as advance:
+    with bars.open(path, 'rb', description=f'checking {path.name}', **SHOWN) as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            advance(len(chunk))
     return digest.hexdigest() == expected
 
 
-def _set_aside(path: Path) -> str:
-    bad = path.replace(path.with_name(f'{path.name}.bad'))
+def _set_aside(file: Path, path: Path) -> str:
+    bad = file.replace(path.with_name(f'{path.name}.bad'))
     return f'it is now {bad}, and the same command downloads it anew'
 
 
-def unpack(archive: Path, target: Path, holds: str, progress: Progress) -> None:
+def unpack(archive: Path, target: Path, holds: str) -> None:
     """Unpacks the folder of a zip or tar archive that has ``holds`` in it as ``target``.
 
     The folder appears in one step, or, where it was already there, with ``holds`` as its last
     file.
 
     Raises:
-        DownloadError: No space, a damaged archive, one that has no ``holds``, or one that would
-            write elsewhere; such an archive is renamed.
+        DownloadError: No space, or an archive that is damaged, encrypted or hostile, or has no
+            ``holds``; such an archive is renamed.
     """
     beside = target.with_name(f'.{target.name}.unpacking')
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        extract = _extract_zip if archive.suffix == '.zip' else _extract_tar
-        extract(archive, beside, progress)
-        found = [p for p in beside.rglob(Path(holds).name) if p.match(holds)]
-        if not found:
-            raise tarfile.TarError(f'it has no {holds}')
-        _place(found[0].parents[len(Path(holds).parts) - 1], target, holds)
-    except (*ZIP_ERRORS, *TAR_ERRORS) as error:
-        message = f'{archive} cannot be unpacked: {error}; {_set_aside(archive)}'
-        raise DownloadError(message) from error
+        _place(_extract(archive, beside, holds), target, holds)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _extract_zip(archive: Path, folder: Path, progress: Progress) -> None:
+def _extract(archive: Path, folder: Path, holds: str) -> Path:
+    """Returns the folder of the archive that has ``holds`` in it."""
+    try:
+        (_extract_zip if archive.suffix == '.zip' else _extract_tar)(archive, folder)
+        found = [p for p in folder.rglob(Path(holds).name) if p.match(holds) and p.is_file()]
+        if not found:
+            raise ValueError(f'it has no {holds}')
+    except DownloadError:
+        raise
+    except Exception as error:  # zipfile, tarfile and the decoders have no common error
+        if isinstance(error, OSError) and error.errno not in BAD_NAMES:
+            raise
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        aside = _set_aside(archive, archive)
+        raise DownloadError(f'{archive} cannot be unpacked: {reason}; {aside}') from error
+    return found[0].parents[len(Path(holds).parts) - 1]
+
+
+def _extract_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
-        outside = [member.filename for member in members if _is_outside(member.filename)]
-        if outside:
-            raise zipfile.BadZipFile(f'{outside[0]} would be outside of the destination')
-        total = sum(member.file_size for member in members)
-        check_space(folder, total)
-        counted = _counted(members, archive, total, progress)
-        file.extractall(folder, counted)  # noqa: S202 (no member is outside)
+        _check_names(member.filename for member in members)
+        check_space(folder, sum(member.file_size + BLOCK for member in members))
+        shown = bars.track(members, f'unpacking {archive.name}', **SHOWN)
+        file.extractall(folder, shown)  # noqa: S202 (the names are checked)
 
 
-def _extract_tar(archive: Path, folder: Path, progress: Progress) -> None:
+def _extract_tar(archive: Path, folder: Path) -> None:
     if not hasattr(tarfile, 'data_filter'):
         raise DownloadError('Unpacking tar safely needs Python 3.10.12, 3.11.4 or newer')
-    with tarfile.open(archive) as file:
-        file.extractall(folder, _counted(file, archive, None, progress), filter='data')
+    read = gzip.open if archive.suffix == '.gz' else open
+    with read(archive, 'rb') as stream, tarfile.open(fileobj=stream, mode='r:') as file:
+        for member in file:
+            # Known ways around the filter, like CVE-2025-4517, need a link; sparse files grow.
+            if member.issparse() or not (member.isfile() or member.isdir()) or member.size < 0:
+                raise ValueError(f'{member.name} is a link or a special file')
+        stream.seek(file.offset)  # tarfile takes a damaged header for the end
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise ValueError(f'it is damaged after {file.offset} bytes')
+        while stream.read(CHUNK):  # gzip's checksum is behind its last byte
+            pass
+        members = file.getmembers()
+        _check_names(member.name for member in members)
+        check_space(folder, sum(member.size + BLOCK for member in members))
+        shown = bars.track(members, f'unpacking {archive.name}', **SHOWN)
+        file.extractall(folder, shown, filter='data')
 
 
-def _is_outside(name: str) -> bool:
-    path = PurePosixPath(name.replace('\\', '/'))
-    return path.is_absolute() or '..' in path.parts
-
-
-def _counted(
-    members: Iterable[Any], archive: Path, total: int | None, progress: Progress
-) -> Iterator[Any]:
-    with _bar(progress, f'unpacking {archive.name}', total) as advance:
-        for member in members:
-            yield member
-            advance(member.size if isinstance(member, tarfile.TarInfo) else member.file_size)
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        path = PurePosixPath(name.replace('\\', '/'))
+        if path.is_absolute() or '..' in path.parts:
+            raise ValueError(f'{name} would be outside of the destination')
+        if len(path.parts) > DEEPEST:
+            raise ValueError(f'{name[:50]}... is in more than {DEEPEST} folders')
 
 
 def _place(source: Path, target: Path, holds: str) -> None:
@@ -303,13 +291,13 @@ def _place(source: Path, target: Path, holds: str) -> None:
         shutil.move(source / file, target / file)
 
 
-def _bring(file: File, data: Path, keep_archive: bool, progress: Progress) -> None:
-    archive = data / 'downloads' / file.name
+def _bring(file: File, data: Path, keep_archive: bool) -> None:
     if not file.is_archive:
-        fetch(file.url, file.place(data), file.checksum, progress)
+        fetch(file, file.place(data))
         return
-    fetch(file.url, archive, file.checksum, progress)
-    unpack(archive, data / file.target, file.holds, progress)
+    archive = data / 'downloads' / file.name
+    fetch(file, archive)
+    unpack(archive, data / file.target, file.holds)
     if not keep_archive:
         archive.unlink()
         with suppress(OSError):  # others are in it
@@ -329,25 +317,3 @@ def _link(links: Iterable[tuple[str, str]], data: Path) -> None:
         if target.exists() and not os.path.lexists(link):
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
-
-
-@contextmanager
-def _bar(
-    progress: Progress, label: str, total: int | None, done: int = 0
-) -> Iterator[Callable[[int], None]]:
-    task = progress.add_task(label, total=total, completed=done)
-    try:
-        yield lambda count: progress.advance(task, count)
-    finally:
-        progress.remove_task(task)
-
-
-def _progress() -> Progress:
-    columns = (
-        bars.TextColumn('{task.description}', markup=False),
-        bars.BarColumn(),
-        bars.DownloadColumn(),
-        bars.TransferSpeedColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal)
