@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -19,6 +25,10 @@ from mmhrnet.apis.web import PUBLISHED, TASKS, WHOLE_IMAGE, Demo, list_configs, 
 pytest.importorskip('gradio', reason='the web page needs gradio')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 CHROMEDRIVER = shutil.which('chromedriver')
+ROOT = Path(__file__).resolve().parents[1]
+FORM = (
+    b'--B\r\nContent-Disposition: form-data;name="files";filename="../a.png"\r\n\r\nx\r\n--B--\r\n'
+)
 SEG = 'configs/mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024.py'
 CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 
@@ -212,3 +222,114 @@ def visit(driver: object, image: Path) -> None:
 def test_files_of_the_machine_are_not_served(page: object) -> None:
     with pytest.raises(urllib.error.HTTPError, match=r'404|403'):
         urllib.request.urlopen(f'{page.local_url}gradio_api/file=/etc/passwd')  # noqa: S310
+
+
+def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+    """Status and text of the answer to a request with other headers than a client would send."""
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=10)
+    if body:
+        headers['Content-Type'] = 'multipart/form-data; boundary=B'
+    headers = {name.replace('_', '-'): value for name, value in headers.items()}
+    try:
+        connection.request('POST' if body else 'GET', f'/{path}', body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+FOREIGN = (
+    dict(Host='attacker.example'),
+    dict(Host='localhost.attacker.example:7860', Origin='http://localhost.attacker.example:7860'),
+    dict(Host='[broken'),
+    dict(Origin='http://attacker.example'),
+    dict(Origin='http://127.0.0.1:1'),  # another server of this machine
+    dict(Origin='null'),
+    dict(Host='localhost', Origin='http://127.0.0.1'),
+    dict(Host='192.168.1.2:7860', Origin='http://attacker.example'),
+    dict(Sec_Fetch_Site='cross-site', Sec_Fetch_Dest='image'),
+    dict(Sec_Fetch_Site='same-site', Sec_Fetch_Dest='iframe'),
+)
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '0.0.0.0'])  # noqa: S104
+def test_requests_of_other_pages_and_names_are_refused(host: str, folder: Path) -> None:
+    page = serve(
+        host=host, port=free_port(), checkpoints=folder, allow_hosts=['Demo.example'], block=False
+    )
+    port = page.server_port
+    try:
+        status, text = ask(port, 'gradio_api/upload', FORM, Origin=f'http://127.0.0.1:{port}')
+        upload = f'gradio_api/file={text[2:-2]}'
+        assert (status, ask(port, upload)) == (200, (200, 'x'))
+        for headers in FOREIGN:
+            for path, body in (
+                ('', None),
+                ('config', None),
+                (upload, None),
+                ('gradio_api/heartbeat/a', None),
+                ('gradio_api/queue/data?session_hash=a', None),
+                ('gradio_api/upload', FORM),
+                ('gradio_api/queue/join', FORM),
+            ):
+                status, text = ask(port, path, body, **headers)
+                assert status == 403, (headers, path)
+                assert re.fullmatch(r'(Host|Origin|Sec-Fetch-Site) header.*\n', text)
+        for headers in (
+            dict(Host='localhost:1', Origin='http://LOCALHOST:1'),  # a port forwarded by ssh
+            dict(Host='[::1]:7860', Origin='http://[::1]:7860'),
+            dict(Host='192.168.1.2:7860', Origin='http://192.168.1.2:7860'),
+            dict(Host='demo.example', Origin='https://demo.example'),
+            dict(Origin='https://demo.example'),  # of a proxy that rewrites the Host header
+            dict(Sec_Fetch_Site='cross-site', Sec_Fetch_Dest='document'),  # a link to the page
+        ):
+            assert ask(port, 'config', **headers)[0] == 200, headers
+        machine = ask(port, 'config', Host=f'{socket.gethostname()}:{port}')[0]
+        assert machine == (403 if host == '127.0.0.1' else 200)
+        assert ask(port, 'monitoring/summary')[0] == 403
+    finally:
+        page.close()
+
+
+def test_only_folders_of_killed_pages_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmhrnet.apis.web_guard import PREFIX, lock, private_folder
+
+    monkeypatch.setenv('GRADIO_TEMP_DIR', str(tmp_path))
+    killed, served, other = (tmp_path / name for name in (f'{PREFIX}1', f'{PREFIX}2', 'other'))
+    for folder in (killed, served, other):
+        folder.mkdir()
+        (folder / 'a.png').touch()
+    assert lock(served)
+    (tmp_path / f'{PREFIX}3').symlink_to(other)
+    folder = private_folder.__wrapped__()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert not killed.exists()
+    assert (served / 'a.png').exists()
+    assert (other / 'a.png').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_no_upload_stays_when_the_server_is_stopped(
+    number: int, folder: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, '-u', 'tools/web_demo.py', '--checkpoints', str(folder)]
+    for ending, left in ((signal.SIGKILL, 1), (number, 0)):
+        port = free_port()
+        server = subprocess.Popen(
+            [*words, '--port', str(port)],
+            cwd=ROOT,
+            env=dict(os.environ, GRADIO_TEMP_DIR=str(tmp_path)),
+            stdout=subprocess.PIPE,
+        )
+        assert b'web page' in server.stdout.readline()
+        assert ask(port, 'gradio_api/upload', FORM)[0] == 200
+        assert len(list(tmp_path.rglob('a.png'))) == 1  # the first server's was removed
+        with socket.create_connection(('127.0.0.1', port)) as browser:
+            browser.sendall(b'GET /gradio_api/heartbeat/a HTTP/1.1\r\nHost: localhost\r\n\r\n')
+            browser.recv(100)
+            server.send_signal(ending)
+            assert server.wait(timeout=20) == (-ending if left else 0)
+        assert len(list(tmp_path.iterdir())) == left

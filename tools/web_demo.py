@@ -19,6 +19,14 @@ def parse_args() -> argparse.Namespace:
         default='127.0.0.1',
         help='default: %(default)s, this machine only; any other shows the page to the network',
     )
+    parser.add_argument(
+        '--allow-host',
+        action='append',
+        default=[],
+        dest='allow_hosts',
+        metavar='NAME',
+        help='further name to open the page by, as of a reverse proxy; can be repeated',
+    )
     parser.add_argument('--max-upload', default='10mb', help='largest file; default: %(default)s')
     parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
     parser.add_argument('--device', help='default: the GPU where there is one')

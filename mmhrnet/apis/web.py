@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +31,9 @@ QUEUE = 1000  # requests that may wait; one is computed at a time
 KEEP = 3600  # seconds that uploads and results stay on disk
 PUBLISHED = 'published'  # in place of a checkpoint
 WHOLE_IMAGE = 'none: the image is one person'
+FONTS: dict[str, Any] = dict(
+    font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
+)
 CONFIGS = Path(__file__).resolve().parents[1] / '.mim'
 
 
@@ -39,7 +44,7 @@ class Demo:
         checkpoints: Folder to look for checkpoints in; no other file can be chosen.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
-        results: Folder that takes the pictures, each result in a folder of its own.
+        results: Existing folder that takes the pictures, each result in a folder of its own.
     """
 
     def __init__(
@@ -95,7 +100,6 @@ class Demo:
         predictor.score = score
         with record_streams(predictor.model) as streams:
             prediction = predictor(pixels)
-        self.results.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=self.results))
         picture, figure = folder / 'picture.png', None
         write_png(picture, prediction.picture[..., ::-1])
@@ -170,9 +174,14 @@ def serve(
     data_root: str | None = None,
     device: str | None = None,
     max_upload: str = '10mb',
+    allow_hosts: Iterable[str] = (),
     block: bool = True,
 ) -> Any:
     """Serves the page until it is stopped; returns it, with its ``local_url``.
+
+    Requests are refused unless the page was opened by an IP address, as localhost, by the name of
+    this machine if ``host`` shows it to the network, or by a name in ``allow_hosts``. Uploads and
+    results are removed when the process ends.
 
     Args:
         host: Address to bind to; any other than 127.0.0.1 shows it to the network.
@@ -181,29 +190,32 @@ def serve(
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
         max_upload: Largest file that is taken, like '10mb'.
-        block: Wait until it is stopped.
+        allow_hosts: Further names to open the page by, for example of a reverse proxy.
+        block: Wait in the main thread for Ctrl-C or SIGTERM; a second signal ends at once.
 
     Raises:
         ConfigError: gradio is not installed, or the port is taken.
     """
     try:
+        from mmhrnet.apis.web_guard import SameOriginMiddleware, private_folder
+
+        folder = private_folder()  # gradio reads its name from the environment when imported
         import gradio as gr
-        from gradio.utils import get_upload_folder
+        from starlette.middleware import Middleware
     except ImportError as error:
         raise ConfigError('The web page needs gradio: pip install gradio') from error
     # Files in gradio's own folder: it rewrites arrays in place while another visitor reads them.
-    page = build_page(Demo(checkpoints, data_root, device, get_upload_folder()))
-    fonts: dict[str, Any] = dict(
-        font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
-    )
+    page = build_page(Demo(checkpoints, data_root, device, folder))
     try:
         page.launch(
             server_name=host,
             server_port=port,
             max_file_size=max_upload,
-            theme=gr.themes.Default(**fonts),  # its own fonts are a download
+            theme=gr.themes.Default(**FONTS),  # its own fonts are a download
             footer_links=[],
             ssr_mode=False,
+            enable_monitoring=False,  # otherwise everybody may read how much it is used
+            app_kwargs=dict(middleware=[Middleware(SameOriginMiddleware, host, allow_hosts)]),
             quiet=True,
             prevent_thread_lock=True,
         )
@@ -211,5 +223,18 @@ def serve(
         raise ConfigError(f'The page cannot be served at {host}:{port}: {error}') from error
     CONSOLE.print(f'web page: {page.local_url} (Ctrl-C ends it)', soft_wrap=True, highlight=False)
     if block:
-        page.block_thread()
+        tempfile.tempdir = str(folder)  # gradio does not keep recordings in its own folder
+        wait(page)
     return page
+
+
+def wait(page: Any) -> None:
+    """Waits until Ctrl-C or SIGTERM, then closes the page."""
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        page.close()  # unlike gradio's own end by Ctrl-C, this does not wait for open browsers
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    page.block_thread()
