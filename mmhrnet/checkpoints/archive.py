@@ -49,13 +49,21 @@ def check_archive(file: IO[bytes]) -> None:
     for magic, kind in OTHER_FILES.items():
         require(not start.lstrip().startswith(magic), f'it is {kind}')
     if start.startswith(b'PK'):
-        _check_zip(file, size)
+        _check_names(check_zip(file))
         file.seek(0)
     else:
         require(not _is_tar(file), 'it is a tar archive, as torch wrote before 0.4')
 
 
-def _check_zip(file: IO[bytes], size: int) -> None:
+def check_zip(file: IO[bytes]) -> list[str]:
+    """The names of a zip archive's records, if it is built so that all readers see the same.
+
+    Raises:
+        UnpicklingError: Its records overlap, are compressed, or share a name.
+        EOFError: It ends too early.
+        BadZipFile: It is damaged.
+    """
+    size = file.seek(0, os.SEEK_END)
     if not _has_one_directory(file, size):
         file.seek(max(0, size - LONGEST_END))
         if b'PK\5\6' not in file.read():
@@ -64,9 +72,6 @@ def _check_zip(file: IO[bytes], size: int) -> None:
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         names = [record.filename for record in records]
-        folder = names[0].partition('/')[0] if names else ''
-        require(f'{folder}/data.pkl' in names, 'it is a zip archive of something else')
-        require(f'{folder}/constants.pkl' not in names, 'it is a TorchScript archive, a program')
         require(len({name.lower() for name in names}) == len(names), 'two records share a name')
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
         require(stored, 'its records are compressed')
@@ -74,6 +79,13 @@ def _check_zip(file: IO[bytes], size: int) -> None:
         damaged = archive.testzip()  # torch itself leaves the checksums alone
         if damaged is not None:
             raise zipfile.BadZipFile(f'its record {damaged} is damaged')
+    return names
+
+
+def _check_names(names: list[str]) -> None:
+    folder = names[0].partition('/')[0] if names else ''
+    require(f'{folder}/data.pkl' in names, 'it is a zip archive of something else')
+    require(f'{folder}/constants.pkl' not in names, 'it is a TorchScript archive, a program')
 
 
 def _has_one_directory(file: IO[bytes], size: int) -> bool:

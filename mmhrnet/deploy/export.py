@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from mmhrnet.deploy.archive import check_onnx, check_pt2
 from mmhrnet.deploy.necks import DeployHRNetV2p
 from mmhrnet.deploy.optimize import optimize
 from mmhrnet.deploy.rewrites import PORTABLE
@@ -203,24 +204,53 @@ def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
     return Check(tuple(images.shape), error)
 
 
-def load(path: str | Path) -> Shipped:
+def load(path: str | Path, *, compiled: bool = True) -> Shipped:
     """Loads a file that :func:`export` wrote, whichever its format.
 
-    A compiled package (``aoti``) is native code: load only what you trust.
+    A ``.pt2`` is a program: load only what you trust. A compiled package (``aoti``) is native code.
+    A graph (``pt2``) is refused if loading it would unpickle an object, run Python of its own or
+    import a module, but it runs the operators of PyTorch that it names, with the arguments that it
+    gives. An ONNX file is refused if it points to data outside of itself.
+
+    Args:
+        path: The file.
+        compiled: Whether it may be a compiled package, which has the same suffix as a graph.
 
     Raises:
-        ExportError: No such file, or no file of these formats.
+        ExportError: No such file, or none that :func:`export` writes.
     """
     path = Path(path)
     if not path.is_file():
         raise ExportError(f'There is no file {path}')
+    try:
+        return _loader(path, compiled)(path)
+    except (ExportError, ImportError):
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        reason = ' '.join(str(error).split()).rstrip('.')[:200] or type(error).__name__
+        raise ExportError(
+            f'{path} cannot be loaded: {reason}. Export the model again with tools/export.py'
+        ) from error
+
+
+def _loader(path: Path, compiled: bool) -> Callable[[Path], Shipped]:
     if path.suffix == FORMATS['onnx'].suffix:
-        return _load_onnx(path)
+        return _load_onnx
     if not zipfile.is_zipfile(path):
-        raise ExportError(f'{path} is neither .onnx nor a .pt2 archive')
+        raise ExportError(f'{path} is neither .onnx nor a .pt2 archive, or it is truncated')
     with zipfile.ZipFile(path) as archive:
-        compiled = any('/aotinductor/' in name for name in archive.namelist())
-    return _load_aoti(path) if compiled else _load_pt2(path)
+        is_compiled = any('/aotinductor/' in name for name in archive.namelist())
+    if is_compiled and not compiled:
+        raise ExportError(f'{path} is native code: load it with compiled=True if you trust it')
+    return _load_aoti if is_compiled else _load_pt2
+
+
+def _metadata(path: Path, text: str | None) -> Mapping[str, Any]:
+    if not text:
+        raise ExportError(
+            f'{path} has no {METADATA}, mmhrnet did not write it: use tools/export.py'
+        )
+    return dict(json.loads(text))
 
 
 def _write_pt2(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
@@ -228,9 +258,10 @@ def _write_pt2(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]
 
 
 def _load_pt2(path: Path) -> Shipped:
+    check_pt2(path)
     files = {METADATA: ''}
     module = torch.export.load(path, extra_files=files).module()
-    return Shipped(torch.no_grad()(module), json.loads(files[METADATA]))
+    return Shipped(torch.no_grad()(module), _metadata(path, files[METADATA]))
 
 
 def _write_aoti(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
@@ -247,7 +278,7 @@ def _write_aoti(program: ExportedProgram, path: Path, metadata: Mapping[str, Any
 
 def _load_aoti(path: Path) -> Shipped:
     package = torch._inductor.aoti_load_package(str(path))
-    return Shipped(package, json.loads(package.get_metadata()[METADATA]))
+    return Shipped(package, _metadata(path, package.get_metadata().get(METADATA)))
 
 
 def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
@@ -264,13 +295,14 @@ def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, Any
 def _load_onnx(path: Path) -> Shipped:
     import onnxruntime
 
+    check_onnx(path)
     session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
     metadata = session.get_modelmeta().custom_metadata_map
 
     def run(images: Tensor) -> list[Tensor]:
         return [torch.from_numpy(y) for y in session.run(None, {INPUT: images.cpu().numpy()})]
 
-    return Shipped(run, json.loads(metadata[METADATA]))
+    return Shipped(run, _metadata(path, metadata.get(METADATA)))
 
 
 FORMATS = {
