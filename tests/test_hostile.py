@@ -180,6 +180,7 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
 
     image = out.parent / 'image.png'
     shared = ('--mini', '--work-dir', out)
+    short = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2')
     name = str(config.relative_to(ROOT))
     return {
         'init_cfg': lambda _: HRNet(
@@ -192,9 +193,11 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
         'Demo': lambda _: Demo(file.parent, None, 'cpu', out).run(
             str(image), name, file.name, True, 0.3
         ),
-        'train --resume': run_tool('train.py', config, *shared, '--resume', file),
+        'train --resume': run_tool(
+            'train.py', config, *shared, '--resume', file, '--cfg-options', *short
+        ),
         'train load_from': run_tool(
-            'train.py', config, *shared, '--cfg-options', f'load_from={file}'
+            'train.py', config, *shared, '--cfg-options', *short, f'load_from={file}'
         ),
         'test': run_tool('test.py', config, file, *shared),
         'demo': run_tool('demo.py', image, '--config', config, '--checkpoint', file, '--mini'),

@@ -31,7 +31,6 @@ MODULE = 'mmengine.runner.checkpoint'
 LOADER = '_load_checkpoint_to_model'
 USERS = (  # modules that took the function by name, if they were imported before this package
     'mmengine.runner.runner',
-    'mmengine.infer.infer',
     'mmdet.apis.det_inferencer',
     'mmpose.apis.inferencers.base_mmpose_inferencer',
 )
@@ -99,8 +98,11 @@ def _fit_parts(module: ModuleType) -> None:
 
 
 def _read_configs(module: ModuleType) -> None:
+    _fit_to_the_model(module)
     inferencer = module.BaseInferencer
     original = inferencer._init_model
+    if hasattr(original, 'fits_checkpoints'):
+        return
 
     @wraps(original)
     def init_model(self: Any, cfg: Any, weights: str | None, device: str = 'cpu') -> Any:
@@ -110,6 +112,7 @@ def _read_configs(module: ModuleType) -> None:
             cfg.update(config_of(module._load_checkpoint(weights, map_location='cpu')))
         return original(self, cfg, weights, device)
 
+    init_model.__dict__['fits_checkpoints'] = True
     inferencer._init_model = init_model
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mmhrnet.checkpoints.dataset_meta import find_oddity
 from mmhrnet.checkpoints.safe import CheckpointError
 
 CHOICE = 'MMHRNET_WEIGHTS_AT'
@@ -82,7 +83,8 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
     """The named tensors of a checkpoint as MMEngine takes them, and whatever it takes beside them.
 
     Raises:
-        CheckpointError: It is no dict, or what is under ``state_dict`` or ``meta`` is none.
+        CheckpointError: It is no dict, what is under ``state_dict`` or ``meta`` is none, or the
+            description of the data set is of another kind than the hosts take.
     """
     fields = checkpoint if isinstance(checkpoint, dict) else {'state_dict': checkpoint}
     state = fields.get('state_dict', fields)
@@ -91,6 +93,13 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
             raise CheckpointError(
                 f'This is no checkpoint: its {part} is no dict of names. {_contents(checkpoint)}'
             )
+    described = (fields.get('meta') or {}).get('dataset_meta')
+    oddity = None if described is None else find_oddity(described)
+    if oddity:
+        raise CheckpointError(
+            f'The description of the data set in the checkpoint (dataset_meta) is odd, {oddity}: '
+            'take out or correct it in the file'
+        )
     return state
 
 
