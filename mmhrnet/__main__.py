@@ -7,6 +7,8 @@ import runpy
 import sys
 from pathlib import Path
 
+from mmhrnet.terminal import CONSOLE, one_line
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m mmhrnet', description=__doc__)
@@ -21,32 +23,32 @@ def main() -> None:
     script.add_argument('script')
     script.add_argument('args', nargs=argparse.REMAINDER)
     args = parser.parse_args()
-    {'doctor': _doctor, 'mini': _mini, 'models': _models, 'run': _run}[args.command](args)
+    if args.command == 'run':  # whose errors are the script's own
+        _run(args)
+    else:
+        with one_line(ValueError):
+            {'doctor': _doctor, 'mini': _mini, 'models': _models}[args.command](args)
 
 
 def _doctor(_: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from mmhrnet.analysis.environment import environment_tables
 
     for table in environment_tables():
-        Console().print(table)
+        CONSOLE.print(table)
 
 
 def _mini(args: argparse.Namespace) -> None:
     from mmhrnet.datasets import write_mini
 
-    try:
-        print(write_mini(args.out, seed=args.seed))
-    except (OSError, ValueError) as error:
-        sys.exit(f'mmhrnet mini: {error}')
+    print(write_mini(args.out, seed=args.seed))
 
 
 def _models(args: argparse.Namespace) -> None:
     from mmhrnet.analysis import model_tables
+    from mmhrnet.files import write_text
 
     if args.out:
-        Path(args.out).write_text(model_tables(), encoding='utf-8')
+        write_text(args.out, model_tables())
     else:
         print(model_tables())
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = '.mmhrnet-'  # how the names of files begin that are still being written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ROOM = 1 << 20  # bytes that a folder must take before work is begun: logs, configs, small pictures
+
+
+class WriteError(OSError):
+    """A file or folder that cannot be written; ``errno`` and ``strerror`` are the system's."""
+
+    def __str__(self) -> str:
+        room = 'make room, or ' if self.errno in FULL else ''
+        return f'{self.filename} cannot be written: {self.strerror}; {room}choose another place'
 
 
 @contextmanager
@@ -15,21 +26,74 @@ def beside(path: str | Path) -> Iterator[Path]:
     """A path beside the given one to write to; it takes that one's place if nothing is raised.
 
     The folder is made if it is absent. The suffix stays, for writers that go by it.
+
+    Raises:
+        WriteError: In place of what the system says.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{UNFINISHED}{os.getpid()}.{path.name}')
+    with writing(path):
+        _make(path.parent)
+        temporary = _unfinished(path)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Says of the system's errors which path it was that could not be written."""
     try:
-        yield temporary
-        temporary.replace(path)
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def check_folder(folder: str | Path) -> None:
+    """Makes a folder and tries to write to it, before the work whose results go there.
+
+    Raises:
+        WriteError: That is not possible, or there is less room than 1 MiB.
+    """
+    with writing(folder):
+        _try(_unfinished(Path(folder, 'any')))
+
+
+def check_file(path: str | Path) -> None:
+    """The same for the folder of a file, whose name must be one that can be written."""
+    path = Path(path)
+    with writing(path):
+        _try(_unfinished(path))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f'{UNFINISHED}{os.getpid()}.{path.name}')
+
+
+def _try(path: Path) -> None:
+    _make(path.parent)
+    try:
+        path.write_bytes(bytes(ROOM))
     finally:
-        temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
+def _make(folder: Path) -> None:
+    if folder.is_file():  # for which the system says that it exists
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     with beside(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: str | Path, content: str) -> None:
-    write_bytes(path, content.encode('utf-8'))
+    # Names of files that are no UTF-8 are in it as half characters.
+    write_bytes(path, content.encode('utf-8', 'backslashreplace'))

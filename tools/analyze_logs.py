@@ -1,10 +1,9 @@
 """Curves and figures of one or several runs: losses, metrics, learning rate, time, memory."""
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmhrnet.analysis import LogError, analyze_logs
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,10 +20,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with one_line(LogError):
         analyze_logs(args.runs, args.keys, args.out)
-    except (LogError, OSError) as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -4,11 +4,10 @@ Same weights, outputs compared, all in turn in one run. Writes Markdown, JSON an
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmhrnet.analysis.benchmark import CASES, INFERENCE, TRAINING, benchmark
 from mmhrnet.models import list_archs
+from mmhrnet.terminal import one_line
 
 
 def size(text: str) -> tuple[int, int]:
@@ -47,10 +46,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
-    try:
+    with one_line(ValueError):
         benchmark(args.pop('case'), **args)
-    except ValueError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

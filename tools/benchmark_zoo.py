@@ -11,6 +11,7 @@ from mmengine.config import DictAction
 
 from mmhrnet.apis import ConfigError
 from mmhrnet.apis.zoo import Entry, benchmark_zoo, read_entries
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,11 +44,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     path, shared = args.pop('list'), {key: args.pop(key) for key in Entry._fields}
-    try:
+    with one_line(ConfigError):
         entries = [Entry(**shared | entry) for entry in (read_entries(path) if path else [{}])]
         rows = benchmark_zoo(entries, **args)
-    except ConfigError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
     if any(row.error for row in rows):
         name = Path(__file__).name
         sys.exit('\n'.join(f'{name}: {row.config}: {row.error}' for row in rows if row.error))

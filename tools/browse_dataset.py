@@ -1,13 +1,12 @@
 """Draws what the pipeline of a config really feeds to the network, with the targets."""
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmhrnet.apis.browse import browse
 from mmhrnet.apis.config import ConfigError
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +27,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with one_line(ConfigError):
         browse(**vars(parse_args()))
-    except ConfigError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
 """Converts a checkpoint of any published HRNet to the names of another library."""
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmhrnet.apis.convert import convert_checkpoint
 from mmhrnet.checkpoints import FORMS, CheckpointError
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,10 +17,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with one_line(CheckpointError):
         print(convert_checkpoint(args.src, args.dst, args.to))
-    except (CheckpointError, OSError) as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -5,13 +5,12 @@ Classification: the five likeliest classes. Beside each picture is a JSON file w
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.demo import demo
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,10 +34,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with one_line(ConfigError):
         demo(**vars(parse_args()))
-    except ConfigError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
 """Downloads the data sets of the configs, or says where they are and what to do with them."""
 
 import argparse
-import sys
-from pathlib import Path
 
-from mmhrnet.datasets.download import CONSOLE, DownloadError, download_dataset
+from mmhrnet.datasets.download import DownloadError, download_dataset
 from mmhrnet.datasets.sources import source_table
+from mmhrnet.terminal import CONSOLE, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,12 +24,8 @@ def main() -> None:
     if args.pop('list') or not args['name']:
         CONSOLE.print(source_table())
         return
-    try:
+    with one_line(DownloadError, stopped='stopped; the same command goes on from here'):
         download_dataset(**args)
-    except (DownloadError, OSError) as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
-    except KeyboardInterrupt:
-        sys.exit(f'{Path(__file__).name}: stopped; the same command goes on from here')
 
 
 if __name__ == '__main__':

@@ -3,14 +3,13 @@ detectors backbone and neck. The file is checked against eager PyTorch before it
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmhrnet.apis import ConfigError
 from mmhrnet.apis.export import export_config
 from mmhrnet.deploy import FORMATS, ExportError
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,10 +37,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
-    try:
+    with one_line(ConfigError, ExportError):
         export_config(args.pop('config'), args.pop('checkpoint'), **args)
-    except (ConfigError, ExportError) as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

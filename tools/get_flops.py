@@ -4,12 +4,9 @@ Detectors and bottom-up pose estimators: the MACs of backbone and neck, with all
 """
 
 import argparse
-import sys
-from pathlib import Path
-
-from rich.console import Console
 
 from mmhrnet.analysis.complexity import complexity_table
+from mmhrnet.terminal import CONSOLE, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +25,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     shape = args.shape and (args.shape[0], args.shape[-1])
-    try:
-        Console().print(complexity_table(args.config, shape))
-    except ValueError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
+    with one_line(ValueError):
+        CONSOLE.print(complexity_table(args.config, shape))
 
 
 if __name__ == '__main__':

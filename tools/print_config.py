@@ -1,13 +1,13 @@
 """Prints a config with all that it inherits, as tools/train.py runs it with the same flags."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 import mmhrnet.apis as apis
 from mmhrnet.files import beside
+from mmhrnet.terminal import one_line
 
 SUFFIXES = ('.py', '.json', '.yml')
 
@@ -35,15 +35,13 @@ def save(cfg: Config, path: str) -> None:
 def main() -> None:
     args = vars(parse_args())
     path = args.pop('save_path')
-    try:
+    with one_line(apis.ConfigError):
         if path and Path(path).suffix not in SUFFIXES:
             raise apis.ConfigError(f'--save-path {path} must end in {", ".join(SUFFIXES)}')
         cfg = apis.make_config(**args)
         print(cfg.pretty_text)
         if path:
             save(cfg, path)
-    except (apis.ConfigError, OSError) as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -3,8 +3,6 @@ in the name, and a card beside it that says what it is, how it was trained and h
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -12,6 +10,7 @@ from mmhrnet.analysis import LogError
 from mmhrnet.apis import ConfigError
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.hub.publish import FORMATS, LICENSE, publish
+from mmhrnet.terminal import one_line
 
 
 def metric(text: str) -> tuple[str, float]:
@@ -49,15 +48,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     metrics = args.pop('metric')
-    try:
+    with one_line(ConfigError, LogError, CheckpointError):
         path = publish(
             args.pop('checkpoint'),
             args.pop('out_dir'),
             metrics=metrics and dict(metrics),
             **args,
         )
-    except (ConfigError, LogError, CheckpointError, OSError) as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
     print(f'{path}\n{path.with_suffix(".md")}')
 
 

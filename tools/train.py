@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 import mmhrnet.apis as apis
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,10 +42,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
-    try:
+    with one_line(apis.ConfigError):
         apis.train(**args)
-    except apis.ConfigError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -1,13 +1,12 @@
 """Draws what the four parallel streams of HRNet see of an image, before and after each fusion."""
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.streams import visualize_streams
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,10 +25,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with one_line(ConfigError):
         visualize_streams(**vars(parse_args()))
-    except ConfigError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
 """A web page for this machine: drop an image, choose config and weights, see what HRNet sees."""
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.web import serve
+from mmhrnet.terminal import one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,10 +33,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with one_line(ConfigError):
         serve(**vars(parse_args()))
-    except ConfigError as error:
-        sys.exit(f'{Path(__file__).name}: {error}')
 
 
 if __name__ == '__main__':

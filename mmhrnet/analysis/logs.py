@@ -10,21 +10,22 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from mmhrnet.analysis.pictures import PLAIN_TEXT
 from mmhrnet.analysis.zoo import LESS_IS_BETTER, PUBLISHED_AS
 from mmhrnet.files import beside
+from mmhrnet.terminal import CONSOLE
 
 Scalars = Sequence[dict[str, Any]]
 Curves = dict[str, list[tuple[int, float]]]
 
-CONSOLE = Console()
 LOGGER = logging.getLogger(__name__)
 NO_CURVES = ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')
 WINDOW = 5  # logged records that a last loss is the mean of
 LEARNING_RATE = 'learning rate'
 VALIDATION = 'validation'
+INVISIBLE = '\u200b'
 STYLES = ('-', '--', ':', '-.')
 
 
@@ -117,7 +118,7 @@ def analyze_logs(runs: Sequence[str | Path], keys: Sequence[str], out: str | Pat
     scalars = _load(runs)
     _check_keys(scalars, keys)
     CONSOLE.print(runs_table(scalars, keys))
-    CONSOLE.print(f'curves: {plot_runs(scalars, out, keys)}', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'curves: {plot_runs(scalars, out, keys)}')
 
 
 def _load(runs: Sequence[str | Path]) -> dict[str, Scalars]:
@@ -226,23 +227,29 @@ def plot_runs(runs: Mapping[str, Scalars], path: str | Path, keys: Sequence[str]
         path: PNG file to write; it appears when it is complete.
         keys: What to keep to; none is the losses and metrics, of several runs the main ones.
     """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     panels = _panels(runs, keys or (_main_keys(runs) if len(runs) > 1 else ()))
+    with rc_context(PLAIN_TEXT), beside(path) as temporary:
+        FigureCanvasAgg(_draw(runs, panels)).print_png(str(temporary))
+    return Path(path)
+
+
+def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]]) -> Any:
+    from matplotlib.figure import Figure
+
     rates = {run: _losses(scalars, ['lr']) for run, scalars in runs.items()}
     titles = list(panels)
     rows: Any = [titles, [LEARNING_RATE, *titles[1:]]] if any(rates.values()) else [titles]
     figure = Figure(figsize=(5.5 * len(titles), 3.2 + len(rows)), layout='constrained')
     all_axes = figure.subplot_mosaic(rows, height_ratios=[4, 1][: len(rows)])
-    for title, curves in (panels | {LEARNING_RATE: rates}).items():
+    for title, curves in ({**panels, LEARNING_RATE: rates}).items():
         if title in all_axes:
             _plot(all_axes[title], curves, title)
     if VALIDATION in all_axes:
         _finish_validation(all_axes[VALIDATION], runs)
-    with beside(path) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))
-    return Path(path)
+    return figure
 
 
 def _main_keys(runs: Mapping[str, Scalars]) -> list[str]:
@@ -275,7 +282,7 @@ def _plot(axes: Any, panel: Mapping[str, Curves], title: str) -> None:
                 *zip(*curve),
                 STYLES[number % len(STYLES)] if several else '-',
                 color=f'C{index if several else number}',
-                label=f'{run}: {short}' if several else short,
+                label=_label(f'{run}: {short}' if several else short),
                 **(marks if title == VALIDATION else dict(linewidth=2.2 if name == 'loss' else 1)),
             )
     axes.set_title(title, fontsize='medium' if title == LEARNING_RATE else None)
@@ -285,6 +292,12 @@ def _plot(axes: Any, panel: Mapping[str, Curves], title: str) -> None:
         axes.legend(fontsize=8)
     if axes.dataLim.ymin >= 0:  # RLE's loss is the one that is not
         axes.set_ylim(bottom=0)
+
+
+def _label(text: str) -> str:
+    """matplotlib leaves out what begins with an underscore, and fails at half characters."""
+    text = text.encode('utf-8', 'backslashreplace').decode()
+    return f'{INVISIBLE}{text}' if text.startswith('_') else text
 
 
 def _finish_validation(axes: Any, runs: Mapping[str, Scalars]) -> None:

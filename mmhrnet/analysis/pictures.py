@@ -11,13 +11,17 @@ import cv2
 import mmcv
 import numpy as np
 import torch
+from matplotlib import rc_context
 from mmengine.config import Config
 from mmengine.registry import VISUALIZERS, DefaultScope
 from mmengine.runner import Runner
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from mmhrnet.files import write_bytes
+
 SIDE = 480  # pixels that a small image is enlarged to, so that its labels can be read
+PLAIN_TEXT = {'text.parse_math': False}  # matplotlib's: dollars in names are no formulas
 SCORE = 0.3  # lowest score of a box or a joint to be drawn
 
 
@@ -70,7 +74,7 @@ class Artist:
         elif self.scope == 'mmdet':
             options.update(pred_score_thr=score)
         drawn = SCALE[self.scope](sample.cpu().clone(), factor, image.shape[:2])
-        with DefaultScope.overwrite_default_scope(self.scope):
+        with rc_context(PLAIN_TEXT), DefaultScope.overwrite_default_scope(self.scope):
             if self.scope == 'mmpretrain':
                 return self.visualizer.visualize_cls(image, drawn, **options)
             self.visualizer.add_datasample('', image, drawn, **options)
@@ -95,7 +99,6 @@ def draw_predictions(
         count: Number of images, or of persons for pose.
     """
     out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
     draw = Artist(runner.cfg, loader.dataset.metainfo)  # type: ignore[attr-defined]
     runner.model.eval()
     samples = (sample for data in loader for sample in _predict(runner, data))
@@ -103,7 +106,7 @@ def draw_predictions(
         image = mmcv.imread(sample.img_path, channel_order='rgb')
         sides = [draw(image, sample, truth=truth) for truth in (True, False)]
         path = out_dir / f'{index:02d}_{Path(sample.img_path).stem}.png'
-        mmcv.imwrite(np.hstack(sides)[..., ::-1], str(path))
+        write_bytes(path, cv2.imencode('.png', np.hstack(sides)[..., ::-1])[1].tobytes())
     return out_dir
 
 

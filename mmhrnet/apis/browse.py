@@ -8,7 +8,6 @@ from typing import Any
 
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
-from rich.console import Console
 from rich.progress import track
 
 from mmhrnet.analysis.pictures import Artist
@@ -17,8 +16,8 @@ from mmhrnet.apis.config import dicts
 from mmhrnet.apis.images import write_png
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.run import make_config
-
-CONSOLE = Console()
+from mmhrnet.files import check_folder
+from mmhrnet.terminal import CONSOLE
 
 
 def browse(
@@ -49,6 +48,7 @@ def browse(
     cfg = make_config(config, **shared)
     name = f'{split}_dataloader'
     check_data(cfg, loaders=(name,))
+    check_folder(out_dir)
     init_default_scope(cfg.default_scope)
     cfg[name].update(num_workers=0, persistent_workers=False)
     cfg[name].pop('prefetch_factor', None)
@@ -71,5 +71,5 @@ def browse(
         path = Path(out_dir, f'{index:03d}_{Path(sample.get("img_path", "sample")).stem}.png')
         write_png(path, picture[..., ::-1])
         pictures.append(path)
-    CONSOLE.print(f'{len(pictures)} pictures: {out_dir}', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'{len(pictures)} pictures: {out_dir}')
     return pictures

@@ -106,8 +106,16 @@ def use_scratch(cfg: Config) -> None:
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """The argument, else the config's, else ``work_dirs/<name of the config>``."""
+    """The argument, else the config's, else ``work_dirs/<name of the config>``.
+
+    Raises:
+        ConfigError: A name that is no UTF-8.
+    """
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
+    try:
+        cfg.work_dir.encode()  # as configs, logs and checkpoints name it
+    except UnicodeEncodeError as error:
+        raise ConfigError(f'--work-dir {cfg.work_dir} is no UTF-8: choose another name') from error
 
 
 def set_training(

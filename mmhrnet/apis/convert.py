@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.runner import CheckpointLoader
 
 from mmhrnet.checkpoints import Report, convert, save, unwrap
+from mmhrnet.files import check_file
 
 
 def convert_checkpoint(src: str | Path, dst: str | Path, to: str) -> Report:
@@ -23,6 +24,7 @@ def convert_checkpoint(src: str | Path, dst: str | Path, to: str) -> Report:
     Raises:
         CheckpointError: The file cannot be read, or is no HRNet's.
     """
+    check_file(dst)
     checkpoint = CheckpointLoader.load_checkpoint(str(src), map_location='cpu', logger='silent')
     state, folded, report = convert(unwrap(checkpoint), to, checkpoint.get('folded'))
     save({'state_dict': state, 'folded': folded}, dst)

@@ -12,15 +12,14 @@ from typing import Any, TextIO
 import cv2
 import mmcv
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.images import ImageError, read_image, write_png
 from mmhrnet.apis.predict import Prediction, Predictor
-from mmhrnet.files import beside, write_text
+from mmhrnet.files import beside, check_folder, write_text
+from mmhrnet.terminal import CONSOLE
 
-CONSOLE = Console()
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 FPS = 25.0  # of a video that does not say
@@ -68,6 +67,7 @@ def demo(
     images = find_images(source)
     if det_checkpoint and not det_config:
         raise ConfigError('--det-checkpoint needs its --det-config')
+    check_folder(out_dir)
     shared: dict[str, Any] = dict(device=device, mini=mini, data_root=data_root, score=score_thr)
     detector = Predictor(det_config, det_checkpoint, **shared) if det_config else None
     predictor = Predictor(config, checkpoint, detector=detector, cfg_options=cfg_options, **shared)
@@ -81,7 +81,7 @@ def demo(
             errors.append(str(error))
         else:
             pictures.append(write_prediction(prediction, out_dir, name, path))
-    CONSOLE.print(f'{len(pictures)} pictures with JSON: {out_dir}', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'{len(pictures)} pictures with JSON: {out_dir}')
     if errors:
         raise ConfigError('\n  '.join([f'{len(errors)} of {len(images)} were left out:', *errors]))
     return pictures
@@ -151,7 +151,7 @@ def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
     ):
         pictures = _predict_frames(predictor, reader, file)
         _write_video(video, pictures, reader.fps or FPS)
-    CONSOLE.print(f'video with JSON lines: {target}', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'video with JSON lines: {target}')
     return target
 
 
@@ -167,6 +167,10 @@ def _write_video(path: Path, pictures: Iterator[np.ndarray], fps: float) -> None
     first = next(pictures)
     height, width = (side - side % 2 for side in first.shape[:2])  # codecs want even sides
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
+    count = 0
     for picture in chain([first], pictures):
         writer.write(np.ascontiguousarray(picture[:height, :width]))
+        count += 1
     writer.release()
+    if mmcv.VideoReader(str(path)).frame_cnt != count:  # OpenCV says nothing of a full disk
+        raise OSError(f'OpenCV could not write all of its {count} frames')

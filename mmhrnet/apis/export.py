@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from rich.console import Console
 from rich.table import Table
 
 import mmhrnet
@@ -19,8 +18,8 @@ from mmhrnet.apis.models import build_tensor_model, normalization
 from mmhrnet.apis.run import make_config
 from mmhrnet.apis.weights import check_complete
 from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
-
-CONSOLE = Console()
+from mmhrnet.files import check_file
+from mmhrnet.terminal import CONSOLE
 
 
 def export_config(
@@ -63,6 +62,7 @@ def export_config(
     check_format(format, out)
     cfg = make_config(config, mini=mini, data_root=data_root, cfg_options=cfg_options)
     check_device(device)
+    check_file(out)
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
     model = build_tensor_model(cfg).eval()
     if checkpoint is None:

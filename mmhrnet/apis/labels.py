@@ -78,8 +78,8 @@ def check_label_maps(task: MapTask) -> None:
 
 
 def _names(folder: Path, suffix: str) -> list[str]:
-    files = (path.relative_to(folder).as_posix() for path in folder.rglob(f'*{suffix}'))
-    return sorted(file.removesuffix(suffix) for file in files)
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob('*'))
+    return sorted(file.removesuffix(suffix) for file in files if file.endswith(suffix))
 
 
 def _map_fault(task: MapTask, name: str) -> str:

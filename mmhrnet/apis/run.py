@@ -10,9 +10,15 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from rich.console import Console
 
-from mmhrnet.analysis import best_values, draw_predictions, plot_curves, read_scalars, result_table
+from mmhrnet.analysis import (
+    LogError,
+    best_values,
+    draw_predictions,
+    plot_curves,
+    read_scalars,
+    result_table,
+)
 from mmhrnet.apis.checks import check_data, check_weights, config_errors, merge_options
 from mmhrnet.apis.config import (
     ConfigError,
@@ -24,12 +30,14 @@ from mmhrnet.apis.config import (
     use_train_split,
 )
 from mmhrnet.apis.launch import is_first, is_sharded, start_processes
+from mmhrnet.apis.log_files import guard_logs
 from mmhrnet.apis.mini import fit_schedule, use_mini
 from mmhrnet.apis.weights import check_complete, find_weights
 from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.files import check_folder
 from mmhrnet.hooks.errors import TrainingError
+from mmhrnet.terminal import CONSOLE, last_line
 
-CONSOLE = Console()
 HOOKS = (
     'BroadcastBuffersHook',
     'ExactResumeHook',
@@ -79,7 +87,9 @@ def build_runner(cfg: Config) -> Runner:
         ConfigError: A type or argument that is unknown, or a model that cannot be.
     """
     with config_errors():
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    guard_logs(runner)
+    return runner
 
 
 def train(
@@ -104,12 +114,14 @@ def train(
     Raises:
         ConfigError: Arguments, data or weights that cannot work, a loss that is not finite, a full
             disk, no intact checkpoint to resume.
+        WriteError: A work folder that cannot be written.
         SystemExit: SIGTERM, SIGINT or SIGUSR1 ended it, with 128 + the signal.
     """
     cfg = make_config(config, **shared)
     set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
     if is_first(cfg):  # of this machine; the others wait for it where they connect
         check_data(cfg)
+        check_folder(cfg.work_dir)
         check_weights(cfg)
     start_processes(cfg)
     if cfg.get('val_evaluator') is not None:
@@ -125,10 +137,15 @@ def train(
             runner.train()
     except (TrainingError, CheckpointError) as error:
         raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(
+            f'The training stopped: {last_line(error)}. The checkpoints in {runner.work_dir} are '
+            'whole, and --resume goes on from there'
+        ) from error
     finally:
         runner.call_hook('restore_signals')
     if is_main_process():
-        report(runner, Path(config).stem, published=not shared.get('mini'))
+        _report_or_say(runner, Path(config).stem, published=not shared.get('mini'))
 
 
 def use_hooks(cfg: Config) -> None:
@@ -169,8 +186,11 @@ def test(
 
     Raises:
         ConfigError: Arguments or data that cannot work.
+        WriteError: A folder that cannot be written.
     """
     runner = build_test_runner(config, checkpoint, split=split, **shared)
+    if show_dir and is_main_process():
+        check_folder(show_dir)
     metrics = runner.test()
     if is_main_process():
         published = split == 'test' and not shared.get('mini')
@@ -191,21 +211,35 @@ def build_test_runner(
         use_train_split(cfg)
     if is_first(cfg):
         check_data(cfg, loaders=('test_dataloader',))
+        check_folder(cfg.work_dir)
     start_processes(cfg)
     runner = build_runner(cfg)
     check_complete(runner.model, cfg.load_from)
     return runner
 
 
+def _report_or_say(runner: Runner, name: str, published: bool) -> None:
+    try:
+        report(runner, name, published)
+    except (OSError, LogError, CheckpointError) as error:
+        work_dir = runner.work_dir
+        raise ConfigError(
+            f'The training is complete, and its checkpoints are in {work_dir}. Curves or pictures '
+            f'are missing: {last_line(error)}. tools/analyze_logs.py draws the curves later on, '
+            'and tools/test.py with --show-dir the pictures'
+        ) from error
+
+
 def report(runner: Runner, name: str, published: bool) -> None:
     """Curves, pictures of the best checkpoint, and the metrics beside the published figures."""
     work_dir = Path(runner.work_dir)
     scalars = read_scalars(work_dir)
-    files = {'logs': runner.log_dir, 'curves': plot_curves(scalars, work_dir / 'curves.png')}
     bests = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     if bests:
-        files['best checkpoint'] = bests[-1]
         CONSOLE.print(result_table(best_values(scalars), name, published))
+    files = {'logs': runner.log_dir, 'curves': plot_curves(scalars, work_dir / 'curves.png')}
+    if bests:
+        files['best checkpoint'] = bests[-1]
     if bests and not is_sharded(runner.cfg):  # that would take all processes
         runner.load_checkpoint(str(bests[-1]))
         files['predictions'] = draw_predictions(
@@ -216,4 +250,4 @@ def report(runner: Runner, name: str, published: bool) -> None:
 
 def _print_files(files: Mapping[str, Any]) -> None:
     for name, path in files.items():
-        CONSOLE.print(f'{name}: {path}', soft_wrap=True, highlight=False)
+        CONSOLE.print(f'{name}: {path}')

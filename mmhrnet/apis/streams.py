@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mmhrnet.analysis.streams import plot_streams, record_streams
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.images import read_image
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.predict import Predictor
-from mmhrnet.files import beside
-
-CONSOLE = Console()
+from mmhrnet.files import beside, check_file
+from mmhrnet.terminal import CONSOLE
 
 
 def visualize_streams(
@@ -37,7 +34,9 @@ def visualize_streams(
     Raises:
         ConfigError: Arguments, weights or an image that cannot work.
     """
-    predictor, pixels = Predictor(config, checkpoint, **options), read_image(image)
+    pixels = read_image(image)
+    check_file(out)
+    predictor = Predictor(config, checkpoint, **options)
     try:
         with record_streams(predictor.model) as streams:
             predictor(pixels)
@@ -46,5 +45,5 @@ def visualize_streams(
     assert streams.image is not None  # noqa: S101
     with beside(out) as path:
         plot_streams(streams, normalization(predictor.cfg).undo(streams.image), path)
-    CONSOLE.print(f'streams: {out}', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'streams: {out}')
     return Path(out)

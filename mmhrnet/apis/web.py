@@ -10,16 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mmhrnet.analysis.streams import plot_streams, record_streams
 from mmhrnet.analysis.zoo import metafile_models
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.images import read_image, write_png
 from mmhrnet.apis.models import normalization
 from mmhrnet.apis.predict import Predictor
+from mmhrnet.terminal import CONSOLE
 
-CONSOLE = Console()
 TASKS = {
     'detection': 'mmdet',
     'pose': 'mmpose',
@@ -221,7 +219,7 @@ def serve(
         )
     except OSError as error:
         raise ConfigError(f'The page cannot be served at {host}:{port}: {error}') from error
-    CONSOLE.print(f'web page: {page.local_url} (Ctrl-C ends it)', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'web page: {page.local_url} (Ctrl-C ends it)')
     if block:
         tempfile.tempdir = str(folder)  # gradio does not keep recordings in its own folder
         wait(page)

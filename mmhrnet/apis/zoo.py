@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 from mmengine.runner import Runner
-from rich.console import Console
 
 import mmhrnet
 from mmhrnet.analysis.zoo import Evaluation, ZooRow, compare_to_published, zoo_markdown, zoo_table
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.run import build_test_runner
 from mmhrnet.checkpoints import CheckpointError
-from mmhrnet.files import write_text
+from mmhrnet.files import check_folder, write_text
+from mmhrnet.terminal import CONSOLE
 
-CONSOLE = Console()
 EXPECTED_ERRORS = (ConfigError, CheckpointError, OSError)
 
 
@@ -80,19 +79,20 @@ def benchmark_zoo(
         out: Folder for the results and the logs.
     """
     out = Path(out)
+    check_folder(out)
     settings = dict(
         split=split, tolerance=tolerance, mmhrnet=mmhrnet.__version__, torch=torch.__version__
     )
     rows: list[ZooRow] = []
     for number, entry in enumerate(entries, 1):
-        CONSOLE.print(f'{number} of {len(entries)}: {entry.config}', soft_wrap=True)
+        CONSOLE.print(f'{number} of {len(entries)}: {entry.config}')
         rows += _rows(entry, split, tolerance, out)
         content = dict(settings, rows=[row._asdict() for row in rows])
         write_text(out / 'results.json', json.dumps(content, indent=1))
         title = ', '.join(f'{name} {value}' for name, value in settings.items())
         write_text(out / 'results.md', zoo_markdown(rows, f'In per cent; {title}.'))
     CONSOLE.print(zoo_table(rows))
-    CONSOLE.print(f'results: {out / "results.md"}', soft_wrap=True, highlight=False)
+    CONSOLE.print(f'results: {out / "results.md"}')
     return rows
 
 

@@ -10,6 +10,7 @@ data set's names and colours as JSON, in which tuples, arrays and other dicts ar
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -29,7 +30,7 @@ import torch
 
 from mmhrnet.checkpoints.archive import check_archive
 from mmhrnet.checkpoints.values import SAFE_TYPES, check_size, safe_globals
-from mmhrnet.files import beside
+from mmhrnet.files import write_bytes
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
 SAFETENSORS = '.safetensors'
@@ -145,11 +146,14 @@ def save(content: dict[str, Any], path: str | Path) -> None:
 
     Raises:
         CheckpointError: The description holds what JSON cannot.
+        WriteError: The file cannot be written.
     """
     writer = _write_safetensors if Path(path).suffix == SAFETENSORS else torch.save
-    # Into an open file: a name would become part of torch's bytes.
-    with beside(path) as temporary, temporary.open('wb') as file:
-        writer(content, file)
+    # In memory first: a name would become part of torch's bytes, and where the disk is full it
+    # raises an error of its own that does not say so.
+    buffer = io.BytesIO()
+    writer(content, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def _write_safetensors(content: dict[str, Any], file: IO[bytes]) -> None:

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import rich.progress as bars
-from rich.console import Console
 from rich.filesize import decimal
 
 from mmhrnet.datasets.sources import SOURCES, File, guide
+from mmhrnet.files import check_folder
+from mmhrnet.terminal import CONSOLE
 
-CONSOLE = Console(highlight=False, soft_wrap=True)
 SHOWN: dict[str, Any] = dict(  # of progress bars
     console=CONSOLE, disable=not CONSOLE.is_terminal, transient=True
 )
@@ -75,13 +75,15 @@ def download_dataset(
         raise DownloadError(f'--only {only} matches no file of {name}: {names}')
     missing = [file for file in files if not file.place(data).exists()]
     check_space(data, _needed(missing, data / 'downloads', keep_archives))
-    CONSOLE.print(f'{name}: {source.what}', markup=False)
+    if missing:
+        check_folder(data)
+    CONSOLE.print(f'{name}: {source.what}')
     for file in missing:
         _bring(file, data, keep_archives)
     _link(source.links, data)
     for file in files:
-        CONSOLE.print(f'{file.name} is in {data / file.target}', markup=False)
-    CONSOLE.print(guide(source, data), markup=False)
+        CONSOLE.print(f'{file.name} is in {data / file.target}')
+    CONSOLE.print(guide(source, data))
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import zipfile
@@ -18,6 +19,7 @@ from mmhrnet.deploy.archive import check_onnx, check_pt2
 from mmhrnet.deploy.necks import DeployHRNetV2p
 from mmhrnet.deploy.optimize import optimize
 from mmhrnet.deploy.rewrites import PORTABLE
+from mmhrnet.files import beside
 from mmhrnet.models.hrnet import MIN_SIZE
 
 INPUT = 'images'
@@ -83,6 +85,7 @@ def export(
 
     Raises:
         ExportError: Nothing could be written, or the file does not do what the model does.
+        WriteError: A place that cannot be written.
     """
     path = Path(path)
     check_format(format, path)
@@ -92,15 +95,9 @@ def export(
         smallest = smallest_side(fast)
         program = trace(fast, images, smallest if dynamic else None)
         shapes = check_shapes(images.shape, smallest) if dynamic else [tuple(images.shape)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f'{path.stem}.part{path.suffix}')
-        try:
-            FORMATS[format].write(program, beside, dict(metadata or {}))
-            checks = [compare(load(beside), model, images.new_empty(shape)) for shape in shapes]
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    return checks
+        with beside(path) as file:
+            FORMATS[format].write(program, file, dict(metadata or {}))
+            return [compare(load(file), model, images.new_empty(shape)) for shape in shapes]
 
 
 def check_format(format: str, path: Path) -> None:
@@ -254,7 +251,9 @@ def _metadata(path: Path, text: str | None) -> Mapping[str, Any]:
 
 
 def _write_pt2(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
-    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+    buffer = io.BytesIO()  # where the disk is full, torch ends the process
+    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
+    path.write_bytes(buffer.getbuffer())
 
 
 def _load_pt2(path: Path) -> Shipped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -123,7 +124,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.saved_iter = meta['iter']
         self._read_back()
         if is_main_process():
-            write_durably(Path(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt).encode())
+            write_durably(Path(runner.work_dir, 'last_checkpoint'), os.fsencode(self.last_ckpt))
         self._remove_outdated()
 
     def _read_back(self) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from mmhrnet.files import UNFINISHED, beside
+from mmhrnet.files import FULL, UNFINISHED, beside
 from mmhrnet.hooks.errors import TrainingError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DURABLE = 'mmhrnet.durable'  # what MMEngine's ``backend_args`` name it by
 
 

@@ -21,6 +21,7 @@ from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.models import build_tensor_model
 from mmhrnet.apis.run import make_config
 from mmhrnet.checkpoints import CheckpointError, load, read_config, save
+from mmhrnet.files import writing
 from mmhrnet.hub.card import Facts, write_card
 
 LICENSE = 'Apache-2.0'
@@ -153,8 +154,7 @@ def logged_metrics(work_dir: Path, meta: Mapping[str, Any]) -> dict[str, tuple[f
 
 
 def _write(content: dict[str, Any], out_dir: Path, format: str, facts: Facts) -> Path:
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out_dir, prefix='.') as folder:
+    with writing(out_dir), _folder_in(out_dir) as folder:
         file, card = Path(folder, f'new.{format}'), Path(folder, 'card.md')
         save(content, file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -167,3 +167,8 @@ def _write(content: dict[str, Any], out_dir: Path, format: str, facts: Facts) ->
         for source, target in places.items():
             source.replace(target)
     return path
+
+
+def _folder_in(out_dir: Path) -> TemporaryDirectory[str]:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return TemporaryDirectory(dir=out_dir, prefix='.')

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from mmhrnet.analysis.benchmark.measure import Timing
+from mmhrnet.files import beside, write_text
 
 HEADERS = (
     'who and how',
@@ -88,13 +89,13 @@ def write_report(
     rows: Sequence[Row], machine: Mapping[str, Any], title: str, folder: Path, name: str
 ) -> list[Path]:
     """Writes ``<name>.md``, ``.json`` and ``.png`` and returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f'{name}.{suffix}' for suffix in ('md', 'json', 'png')]
-    paths[0].write_text(markdown(rows, machine, title), encoding='utf-8')
+    write_text(paths[0], markdown(rows, machine, title))
     records = [row._asdict() | dict(timing=row.timing._asdict()) for row in rows]
     content = dict(title=title, machine=dict(machine), rows=records)
-    paths[1].write_text(json.dumps(content, indent=1), encoding='utf-8')
-    _plot(rows, title, paths[2])
+    write_text(paths[1], json.dumps(content, indent=1))
+    with beside(paths[2]) as temporary:
+        _plot(rows, title, temporary)
     return paths
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import nn
 from torch._inductor.utils import fresh_inductor_cache
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,10 +26,12 @@ from mmhrnet.analysis.benchmark.contestants import (
 from mmhrnet.analysis.benchmark.measure import interleaved, machine, peak_memory
 from mmhrnet.analysis.benchmark.report import Row, results_table, write_report
 from mmhrnet.deploy.export import compiler_problem, difference
+from mmhrnet.files import check_folder
+from mmhrnet.terminal import CONSOLE
 
-CONSOLE = Console(width=140)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 ROUNDS, QUICK_ROUNDS = 15, 5
+WIDTH = 140  # letters of a table
 
 
 def benchmark(
@@ -74,6 +75,7 @@ def benchmark(
     train = train or setting.only_training
     known = TRAINING if train else REWRITES if rewrites else INFERENCE
     chosen = _choose(known, forms, quick)
+    check_folder(out)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     dtype = PRECISIONS[precision]
     if train:
@@ -98,13 +100,13 @@ def benchmark(
             what: dict[str, Any] = dict(shape=shape, batch=batch, macs=macs, params=params)
             rows += [row._replace(**what) for row in new]
             title = f'{setting.title}: {arch}, {batch} x {shape[0]}x{shape[1]}'
-            CONSOLE.print(results_table(rows[-len(new) :], here, title))
+            CONSOLE.print(results_table(rows[-len(new) :], here, title), width=WIDTH)
     kind = 'training' if train else 'rewrites' if rewrites else 'inference'
     name = f'{case}_{arch}_{kind}_{device}_{precision}'
     title = f'{setting.title}: {arch}, {kind}, {precision}'
     files = write_report(rows, here, title, Path(out), name)
     for file in files:
-        CONSOLE.print(str(file), soft_wrap=True, highlight=False)
+        CONSOLE.print(str(file))
     return rows
 
 

@@ -1,0 +1,64 @@
+"""Logs that cannot be written cost a line, not the training."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+
+METHODS = ('add_graph', 'add_image', 'add_scalar', 'add_scalars')
+
+
+def guard_logs(runner: Runner) -> None:
+    """Lets loggers and visualizers say once, in one line, what they cannot write, and go on.
+
+    Otherwise logging prints a traceback for each message, and MMEngine's visualizers end the
+    training. There may be room again when the next checkpoint is due; if not, that one ends it.
+    """
+    told: set[str] = set()
+    for handler in runner.logger.handlers:
+        handler.handleError = partial(_say, told, handler)
+    for backend in runner.visualizer._vis_backends.values():
+        for method in METHODS:
+            setattr(backend, method, _guarded(getattr(backend, method), backend, told))
+
+
+def _say(told: set[str], handler: logging.Handler, record: logging.LogRecord) -> None:
+    error = sys.exc_info()[1]
+    if isinstance(error, (OSError, UnicodeError)):
+        _tell(told, getattr(handler, 'baseFilename', 'The log'), error)
+    else:
+        logging.Handler.handleError(handler, record)
+
+
+def _guarded(write: Callable[..., Any], backend: Any, told: set[str]) -> Callable[..., None]:
+    @wraps(write)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            write(*args, **kwargs)
+        except OSError as error:
+            file = Path(getattr(backend, '_scalar_save_file', type(backend).__name__))
+            _cut_to_whole_lines(file)
+            _tell(told, str(file), error)
+
+    return guarded
+
+
+def _cut_to_whole_lines(file: Path) -> None:
+    """What comes later would follow half a line, and nobody could read either."""
+    if file.is_file():
+        content = file.read_bytes()
+        with file.open('rb+') as stream:
+            stream.truncate(content.rfind(b'\n') + 1)
+
+
+def _tell(told: set[str], name: str, error: Exception) -> None:
+    if name not in told:
+        told.add(name)
+        reason = getattr(error, 'strerror', None) or str(error)
+        print(f'{name} cannot be written: {reason}; it goes on without', file=sys.stderr)

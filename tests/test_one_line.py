@@ -1,0 +1,215 @@
+"""What cannot be written or shown costs one line: before the work, in it and after it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_hooks import At, config, names
+
+from mmhrnet import apis
+from mmhrnet.analysis import read_scalars
+from mmhrnet.apis import run as run_module
+from mmhrnet.files import WriteError, check_file, check_folder, write_text
+from mmhrnet.terminal import one_line
+
+ROOT = Path(__file__).resolve().parents[1]
+CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+ODD = 'run[/b][red] :smile: %d {} $\\frac{$'
+
+
+def places(folder: Path) -> dict[str, Path]:
+    (folder / 'file').touch()
+    return {
+        'below a file': folder / 'file/out',
+        'no such system folder': Path('/proc/mmhrnet/out'),
+        'too long': folder / ('a' * 300) / 'out',
+    }
+
+
+PLACES = ('below a file', 'no such system folder', 'too long')
+
+
+@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize('check', [check_file, check_folder, lambda p: write_text(p, 'x')])
+def test_a_place_that_cannot_be_written_is_named(
+    check: Callable[[Path], None], place: str, tmp_path: Path
+) -> None:
+    path = places(tmp_path)[place]
+    with pytest.raises(WriteError) as error:
+        check(path)
+    assert str(error.value).startswith(f'{path} cannot be written: ')
+    assert 'choose another place' in str(error.value)
+    assert [item.name for item in tmp_path.iterdir()] == ['file']
+
+
+def test_a_folder_where_a_file_is_to_be_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match='cannot be written: Is a directory'):
+        check_file(tmp_path)
+    with pytest.raises(WriteError, match='cannot be written: Is a directory'):
+        write_text(tmp_path, 'x')
+    check_file(tmp_path / 'new/file')
+    assert [item.name for item in tmp_path.rglob('*')] == ['new']
+
+
+def run_tool(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: object) -> str:
+    """What it says at its end."""
+    monkeypatch.setattr(sys, 'argv', [f'tools/{tool}.py', *map(str, arguments)])
+    with pytest.raises(SystemExit) as error:
+        runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
+    return str(error.value)
+
+
+TOOLS: dict[str, tuple[str, ...]] = {
+    'train': (CLS, '--mini', '--work-dir', 'OUT'),
+    'test': (CLS, 'CHECKPOINT', '--mini', '--work-dir', 'OUT'),
+    'demo': ('IMAGE', '--config', CLS, '--mini', '--out-dir', 'OUT'),
+    'visualize_streams': ('IMAGE', '--config', CLS, '--mini', '--out', 'OUT'),
+    'browse_dataset': (CLS, '--mini', '--out-dir', 'OUT'),
+    'export': (CLS, '--mini', '--out', 'OUT.pt2'),
+    'benchmark': ('pose', '--out', 'OUT'),
+    'benchmark_zoo': (CLS, '--mini', '--out', 'OUT'),
+    'print_config': (CLS, '--save-path', 'OUT.py'),
+    'convert_checkpoint': ('CHECKPOINT', 'OUT.pth'),
+    'publish_model': ('CHECKPOINT', 'OUT', '--config', CLS, '--mini'),
+    'download_dataset': ('coco', '--data-root', 'OUT'),
+}
+
+
+SLOW = ('convert_checkpoint', 'publish_model', 'test')  # they need a checkpoint first
+
+
+@pytest.mark.parametrize(
+    'tool', [pytest.param(t, marks=[pytest.mark.slow] if t in SLOW else []) for t in TOOLS]
+)
+def test_every_tool_names_an_output_that_cannot_be_written(
+    tool: str,
+    untrained: Callable,
+    scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'file').touch()
+    out = f'{tmp_path}/file/out'
+    words = TOOLS[tool]
+    if 'CHECKPOINT' in words:
+        words = [w.replace('CHECKPOINT', str(untrained('mmpretrain').checkpoint)) for w in words]
+    said = run_tool(
+        monkeypatch, tool, *(w.replace('OUT', out).replace('IMAGE', str(scene)) for w in words)
+    )
+    assert said.startswith(f'{tool}.py: {out}')
+    assert 'cannot be written: Not a directory; choose another place' in said
+    assert '\n' not in said
+
+
+def test_a_work_folder_whose_name_is_no_text_is_refused() -> None:
+    with pytest.raises(apis.ConfigError, match=r'--work-dir .* is no UTF-8'):
+        apis.make_config(ROOT / CLS, work_dir='run\udcff')
+
+
+def test_names_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / ODD.replace('/', '')
+    for run in ('_a[b]', ODD.rpartition('/')[2]):
+        file = folder / run / '1/vis_data/scalars.json'
+        file.parent.mkdir(parents=True)
+        records = [{'step': 1, 'loss': 1.0}, {'step': 1, 'US$ $\\frac{$ [x]': 0.5}]
+        file.write_text('\n'.join(map(json.dumps, records)) + '\n')
+    runs = sorted(folder.iterdir())
+    monkeypatch.setattr(sys, 'argv', ['tools/analyze_logs.py', *map(str, runs), '--out', ''])
+    sys.argv[-1] = str(folder / 'öut[b].png')
+    runpy.run_path(str(ROOT / 'tools/analyze_logs.py'), run_name='__main__')
+    printed = capsys.readouterr().out
+    assert f'curves: {sys.argv[-1]}\n' in printed
+    for text in ('_a[b]', 'b][red] :smile: %d {} $\\frac{$', 'US$ $\\frac{$ [x], best'):
+        assert text in printed
+
+
+def test_letters_that_the_screen_lacks_are_escaped() -> None:
+    code = (
+        'from mmhrnet.terminal import CONSOLE, one_line\n'
+        'with one_line():\n'
+        "    CONSOLE.print('ö\\udcff'); print('ö'); raise OSError('ö\\udcff')"
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, env={'PYTHONIOENCODING': 'ascii'}
+    )
+    assert result.stdout.splitlines() == [rb'\xf6\udcff', rb'\xf6']
+    assert result.stderr.splitlines() == [rb'-c: \xf6\udcff']
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error, one_line():
+        signal.raise_signal(signal.SIGINT)
+    assert error.value.code == 130
+    assert capsys.readouterr().err.endswith(': stopped\n')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='the full disk is that of Linux')
+def test_logs_on_a_full_disk_cost_a_line_each_and_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = config(tmp_path, **{'log_level': 'INFO', 'default_hooks.logger.interval': 1})
+    runner = run_module.build_runner(cfg)
+    log = runner.logger.handlers[1]
+    scalars = Path(runner.log_dir, 'vis_data/scalars.json')
+
+    def fill() -> None:
+        log.setStream(log._open())
+        scalars.unlink()
+        scalars.symlink_to('/dev/full')
+
+    runner.register_hook(At('after_train_iter', 4, fill))
+    with monkeypatch.context() as patch:
+        patch.setattr(log, 'baseFilename', '/dev/full')
+        runner.train()
+    assert 'iter_18.pth' in names(tmp_path)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == '/dev/full cannot be written: No space left on device; it goes on without'
+    assert 'scalars.json cannot be written: No space left on device; it goes on' in second
+
+
+def test_half_a_line_of_scalars_does_not_spoil_what_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = run_module.build_runner(config(tmp_path))
+    (backend,) = runner.visualizer._vis_backends.values()
+    runner.visualizer.add_scalars({'loss': 1.0}, step=1)
+
+    def cut(*args: Any) -> None:
+        with Path(backend._scalar_save_file).open('a') as file:
+            file.write('{"loss": 0.')
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, '_dump', cut)
+        runner.visualizer.add_scalars({'loss': 2.0}, step=2)
+    runner.visualizer.add_scalars({'loss': 3.0}, step=3)
+    assert [record['loss'] for record in read_scalars(tmp_path)] == [1.0, 3.0]
+
+
+def test_what_follows_a_training_is_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*args: Any) -> None:
+        write_text(tmp_path / 'file/curves.png', '')
+
+    (tmp_path / 'file').touch()
+    runner = run_module.build_runner(config(tmp_path))
+    monkeypatch.setattr(run_module, 'plot_curves', no_room)
+    with pytest.raises(apis.ConfigError) as error:
+        run_module._report_or_say(runner, 'toy', published=False)
+    said = str(error.value)
+    assert f'training is complete, and its checkpoints are in {tmp_path}' in said
+    assert 'curves.png cannot be written: Not a directory' in said
+    assert '\n' not in said
