@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -14,14 +15,23 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import EMAHook
+from mmengine.runner import get_priority
+from torch import distributed as dist
+from torch import nn
 
 from mmhrnet import apis, checkpoints
 from mmhrnet.apis import launch
 from mmhrnet.apis.config import dicts
+from mmhrnet.files import UNFINISHED
+from mmhrnet.hooks.broadcast_buffers import BroadcastBuffersHook
+from mmhrnet.hooks.intact import newest_intact
 
 ROOT = Path(__file__).resolve().parents[1]
 BASH = shutil.which('bash') or 'bash'
@@ -46,6 +56,9 @@ SGD = [
 # Norms with the statistics of a checkpoint, so that an image counts the same in any batch.
 FROZEN = ['model.backbone.norm_eval=True', 'train_dataloader.dataset.pipeline.2.prob=0.0']
 HOOK = """
+import os
+import time
+
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -56,6 +69,15 @@ class KeepLosses(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         with open(f'{runner.work_dir}/losses-{get_rank()}.txt', 'a') as file:
             print(float(outputs['loss']), file=file)
+
+
+def slow_fsync(file, fsync=os.fsync):
+    if os.fstat(file).st_size > 1e6:
+        time.sleep(float(os.environ.get('SECONDS_TO_WRITE', 0)))
+    fsync(file)
+
+
+os.fsync = slow_fsync
 """
 
 
@@ -207,26 +229,54 @@ def test_resuming_two_processes_ends_with_the_same_weights(
     assert found == 0 if processes == 2 else found < 1e-5
 
 
+@pytest.fixture(scope='module')
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, options: list[str]
+) -> tuple[Path, list[str]]:
+    """A run of twelve steps in two processes, and its options."""
+    folder = tmp_path_factory.mktemp('uninterrupted')
+    config = keep_losses(folder, ROOT / POSE)
+    options = [*options, 'train_cfg.max_iters=12', 'train_dataloader.batch_size=8']
+    options.append('default_hooks.checkpoint.interval=12')
+    wait(start(2, 'train', [config, '--no-validate'], options, folder / 'whole'), folder / 'whole')
+    return folder, options
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='looks for processes in /proc')
-@pytest.mark.parametrize('told', ['launcher', 'one process'])
-def test_a_signal_stops_all_after_the_same_iteration(
-    options: list[str], told: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ('told', 'number'),
+    [
+        ('rank 0', signal.SIGTERM),
+        ('rank 1', signal.SIGTERM),
+        ('launcher', signal.SIGTERM),
+        ('launcher', signal.SIGINT),  # Ctrl-C: its processes are in sessions of their own
+    ],
+)
+def test_a_signal_stops_all_after_the_same_iteration_however_long_writing_takes(
+    uninterrupted: tuple[Path, list[str]],
+    told: str,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = [*options, 'train_cfg.max_iters=12', 'train_dataloader.batch_size=8']
-    wait(start(2, 'train', [POSE], options, tmp_path / 'whole'), tmp_path / 'whole')
-    stopped = tmp_path / 'stopped'
-    run = start(2, 'train', [POSE], options, stopped)
+    folder, options = uninterrupted
+    arguments, stopped = [folder / 'config.py', '--no-validate'], folder / f'{told}_{number.name}'
+    monkeypatch.setenv('SECONDS_TO_WRITE', '8')
+    run = start(2, 'train', arguments, options, stopped)
     while 'Iter(train) [ 2/12]' not in (stopped / 'log').read_text():
         assert run.poll() is None, (stopped / 'log').read_text()[-3000:]
         time.sleep(0.05)
-    os.kill(run.pid if told == 'launcher' else children(run.pid)[1], signal.SIGTERM)
+    workers = sorted(children(run.pid), key=rank_of)
+    os.kill(run.pid if told == 'launcher' else workers[int(told[-1])], number)
     assert run.wait(timeout=60) != 0
     log = (stopped / 'log').read_text()
-    (iteration,) = set(re.findall(r'Stopped by SIGTERM after iteration (\d+)', log))
-    assert int(iteration) < 12
-    wait(start(2, 'train', [POSE, '--resume'], options, stopped), stopped)
-    assert difference(tmp_path / 'whole/iter_12.pth', stopped / 'iter_12.pth') == 0
+    (iteration,) = set(re.findall(rf'Stopped by {number.name} after iteration (\d+)', log))
+    assert newest_intact(stopped, stopped) == stopped / f'iter_{iteration}.pth'
+    assert not list(stopped.glob(f'{UNFINISHED}*'))
+    monkeypatch.delenv('SECONDS_TO_WRITE')
+    wait(start(2, 'train', [*arguments, '--resume'], options, stopped), stopped)
+    assert len(losses(stopped)) == 12
+    assert difference(folder / 'whole/iter_12.pth', stopped / 'iter_12.pth') == 0
 
 
 @pytest.mark.slow
@@ -366,6 +416,39 @@ def test_fsdp_trains_on_two_processes_like_ddp(
     arguments = [config, '--resume', run / 'iter_2.pth']
     wait(start(2, 'train', arguments, options, resumed), resumed)
     assert difference(run / 'iter_4.pth', resumed / 'iter_4.pth') < 1e-5
+
+
+def see_other_statistics(rank: int, folder: Path, outputs: Any) -> None:
+    """One of two processes whose norm has counted other images; it tells what it would evaluate."""
+    store = dist.FileStore(str(folder / 'store'), 2)
+    dist.init_process_group('gloo', store=store, rank=rank, world_size=2)
+    model = nn.BatchNorm1d(2).eval()
+    ema = EMAHook(update_buffers=True)
+    runner = SimpleNamespace(model=model)
+    ema.before_run(runner)
+    for norm, mean in ((model, 1.0), (ema.ema_model.module, 3.0)):
+        norm.running_mean.fill_(mean + rank)
+    for hook in sorted((BroadcastBuffersHook(), ema), key=lambda h: get_priority(h.priority)):
+        hook.before_val_epoch(runner)
+    outputs.put((rank, model(torch.zeros(1, 2))[0, 0].item()))
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes that import anew take seconds')
+def test_all_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> None:
+    """Also with averaged weights, which are those of the checkpoint."""
+    fork = multiprocessing.get_context('fork')
+    outputs = fork.Queue()
+    workers = [
+        fork.Process(target=see_other_statistics, args=(rank, tmp_path, outputs), daemon=True)
+        for rank in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    seen = dict(outputs.get(timeout=30) for _ in workers)
+    for worker in workers:
+        worker.join(timeout=30)
+    assert seen == {0: pytest.approx(-3, rel=1e-4), 1: pytest.approx(-3, rel=1e-4)}
 
 
 def config_of(**values: object) -> Config:
