@@ -44,7 +44,7 @@ def test_install_twice_changes_nothing() -> None:
 
 
 def test_reasons_name_every_bridge() -> None:
-    mmengine = ('mmengine_build', 'mmengine_checkpoint', 'mmengine_fsdp')
+    mmengine = ('mmengine_build', 'mmengine_checkpoint', 'mmengine_fsdp', 'mmengine_paths')
     names = ['mmcv_ext', 'mmcv_bounds', *mmengine, 'xtcocotools']
     assert list(bridge_reasons()) == names
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mmdet.registry  # noqa: F401 (the library whose types are looked up)
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ CONFIGS = sorted(ROOT.glob('configs/mm*/*.py'))
 
 
 def test_the_text_of_every_config_is_read_as_the_config_that_it_is() -> None:
+    assert read_config('a = dict({1.5: 2}, b=3)') == {'a': {1.5: 2, 'b': 3}}
     for path in CONFIGS[::9]:
         cfg = Config.fromfile(path)
         assert read_config(cfg.pretty_text) == cfg.to_dict(), path
@@ -42,6 +45,8 @@ def test_the_text_of_every_config_is_read_as_the_config_that_it_is() -> None:
         'a = (' * 5000,
         'a = "\0"',
         'a = dict(1)',
+        'a.b = 5',
+        'a = {[]: 1}',
     ],
 )
 def test_programs_are_refused(text: str) -> None:
@@ -49,27 +54,56 @@ def test_programs_are_refused(text: str) -> None:
         read_config(text)
 
 
+def stored(model: Any, **dataset: Any) -> dict[str, Any]:
+    loader = dict(dataset=dict(type='CocoDataset', pipeline=[dict(type='Resize')]) | dataset)
+    text = Config(dict(model=model, test_dataloader=loader)).pretty_text
+    return {'meta': {'cfg': text}}
+
+
 @pytest.mark.parametrize(
     ('model', 'says'),
     [
-        (dict(type='subprocess.Popen', args=['touch', 'ran']), 'a type that is not registered'),
-        (dict(type='antigravity'), 'a type that is not registered'),
-        (dict(type='mmhrnet.HRNet', _scope_='antigravity'), 'a library that is not imported'),
-        (dict(type='Conv2d', x="__import__('os').system('x')"), 'text that could be run'),
-        (dict(type='Conv2d', x=dict(from_file='/elsewhere/x.py')), 'text that could be run'),
-        (dict(type='Conv2d', x=['../x.py']), 'text that could be run'),
+        (dict(type='subprocess.Popen', args=['touch', 'ran']), 'no registered type'),
+        (dict(type='antigravity'), 'no registered type'),
+        (dict(type=['Conv2d']), 'no registered type'),
+        # A class of another registry, which opens what the file names.
+        (dict(type='mmdet.datasets.base_det_dataset.BaseDetDataset'), 'no registered type'),
+        (dict(type='mmhrnet.HRNet', _scope_='antigravity'), 'no library that is imported'),
+        (dict(type='Conv2d', x="__import__('os').system('x')"), 'a path or a program'),
+        (dict(type='Conv2d', x="[exit['x'] for exit.y in [torch.os.system]]"), 'a path or a prog'),
+        (dict(type='Conv2d', x={'f(x)': 1}), 'a path or a program'),
+        (dict(type='Conv2d', class_weight='http://elsewhere/x.pkl'), 'a path or a program'),
+        (dict(type='Conv2d', x=dict(from_file='x.py')), 'a path or a program'),
+        (dict(type='Conv2d', x=[b'f']), 'no setting'),
     ],
 )
 def test_what_the_libraries_would_import_or_evaluate_is_refused(model: Any, says: str) -> None:
-    text = Config(dict(model=model)).pretty_text
     with pytest.raises(CheckpointError, match=says):
-        config_of({'meta': {'cfg': text}})
+        config_of(stored(model))
+
+
+def test_only_what_an_inferencer_builds_is_taken() -> None:
+    model = dict(type='Conv2d', init_cfg=dict(type='Pretrained', checkpoint='http://elsewhere'))
+    found = config_of(stored(model, ann_file='x.pkl', datasets=[dict(ann_file='y.pkl')]))
+    assert found == dict(
+        model=dict(type='Conv2d'),
+        test_dataloader=dict(dataset=dict(type='CocoDataset', pipeline=[dict(type='Resize')])),
+        dataset_type='CocoDataset',
+    )
 
 
 def test_without_a_config_the_error_says_so() -> None:
     for content in ({}, {'meta': {'cfg': 7}}, {'message_hub': 5}, [1]):
         with pytest.raises(CheckpointError, match='holds no config'):
             config_of(content)
+
+
+def test_a_dict_whose_methods_are_others_is_refused(tmp_path: Path) -> None:
+    meta = OrderedDict(epoch=1)
+    meta.pop = slice
+    torch.save({'state_dict': {}, 'meta': meta}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='hides the method'):
+        checkpoints.load(tmp_path / 'a.pth')
 
 
 def with_config(file: Path, path: Path, text: str) -> str:

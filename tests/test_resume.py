@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import DATASETS
 from PIL import Image
 from test_hooks import At, CrashError, ToyDataset, config, crash, last, run
@@ -143,6 +144,12 @@ def random_of(content: dict) -> dict:
     return content['exact_resume']['random_states'][0]
 
 
+def odd_history() -> HistoryBuffer:
+    history = HistoryBuffer()
+    history._log_history = 'text'
+    return history
+
+
 def numpy_at(content: dict, position: int) -> tuple:
     kind, words, _, *rest = random_of(content)['numpy']
     return (kind, words, position, *rest)
@@ -160,7 +167,7 @@ def numpy_at(content: dict, position: int) -> tuple:
             lambda c: c['state_dict'].update({'last.weight': torch.ones(2, 8)}),
             r'last.weight is \(2, 8\) in the file and \(1, 8\) here',
         ),
-        (lambda c: c['state_dict'].update({'last.weight': 5}), 'last.weight is a int in the file'),
+        (lambda c: c['state_dict'].update({'last.weight': 5}), 'last.weight is 5 in the file'),
         (swap_first_two, 'counts first.bias where this one counts first.weight'),
         (
             lambda c: c['optimizer']['state'][0].update(exp_avg=torch.ones(9, 4)),
@@ -178,6 +185,20 @@ def numpy_at(content: dict, position: int) -> tuple:
         (lambda c: c['meta'].update(iter='7'), 'its meta.iter is not as .* valid integer'),
         (lambda c: c['meta'].update(iter=-1), 'its meta.iter is not as'),
         (lambda c: c['meta'].update(iter=10**12), r'meta.iter is 1000000000000, and .* is 18'),
+        (lambda c: c['param_schedulers'][0].update(step=7), 'step of its schedule is none of its'),
+        (lambda c: c['param_schedulers'][0].update(base_values=['x']), 'base_values of its sched'),
+        (lambda c: c['optimizer']['param_groups'][0].update(lr=float('nan')), 'lr of its optim'),
+        (lambda c: c['optimizer']['param_groups'][0].update(betas=('a', 'b')), 'betas of its opt'),
+        (
+            lambda c: c['optimizer']['state'][0].update(exp_avg=torch.ones(3)),
+            r'is \(3,\), the param',
+        ),
+        (
+            lambda c: c['state_dict'].update({'last.bias': torch.ones(1, device='meta')}),
+            'last.bias is no plain tensor',
+        ),
+        (lambda c: c['message_hub']['resumed_keys'].update(lr='x'), 'resumed_keys.lr is not as'),
+        (lambda c: c['message_hub']['log_scalars'].update(x=odd_history()), 'x is not as'),
         (lambda c: c['meta'].update(seed=2**40), 'its meta.seed is not as'),
         (lambda c: c['message_hub'].clear(), 'its message_hub.log_scalars is not as'),
         (lambda c: c['message_hub']['runtime_info'].update(best_score='x'), 'best_score is a str'),
@@ -216,7 +237,8 @@ def test_an_optimizer_of_another_kind_is_named(toy: Path, tmp_path: Path) -> Non
         run(cfg)
 
 
-def test_a_checkpoint_to_resume_gives_no_orders(toy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('ours', [True, False], ids=['our hooks', "MMEngine's alone"])
+def test_a_checkpoint_to_resume_gives_no_orders(ours: bool, toy: Path, tmp_path: Path) -> None:
     marker, victim, work_dir = tmp_path / 'ran', tmp_path / 'victim', tmp_path / 'run'
     work_dir.mkdir()
     victim.mkdir()
@@ -237,7 +259,10 @@ def test_a_checkpoint_to_resume_gives_no_orders(toy: Path, tmp_path: Path) -> No
         )
 
     file = edited(toy, tmp_path / 'a.pth', order)
-    run(config(work_dir, resume=True, load_from=file))
+    cfg = config(work_dir, resume=True, load_from=file)
+    if not ours:
+        cfg.custom_hooks, cfg.default_hooks.checkpoint.type = [], 'CheckpointHook'
+    run(cfg)
     assert not marker.exists()
     assert [file.read_text() for file in files] == ['not of this run'] * 3
     assert len(list(work_dir.glob('best_*.pth'))) == 1  # so it would have removed another

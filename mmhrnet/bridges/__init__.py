@@ -13,6 +13,7 @@ from mmhrnet.bridges import (
     mmengine_build,
     mmengine_checkpoint,
     mmengine_fsdp,
+    mmengine_paths,
     xtcocotools,
 )
 
@@ -22,6 +23,7 @@ BRIDGES = (
     mmengine_build,
     mmengine_checkpoint,
     mmengine_fsdp,
+    mmengine_paths,
     xtcocotools,
 )
 

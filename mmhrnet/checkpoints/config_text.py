@@ -1,8 +1,9 @@
 """The config that a checkpoint holds as text, read without running it.
 
 MMEngine executes the text. It is a program in form only: assignments of literals and ``dict(...)``.
-What is built from it is bounded too, because MMEngine's registries import whatever a ``type``
-names, ``subprocess.Popen`` as well as a network.
+What is built from it is bounded too. MMEngine's registries import whatever a ``type`` names,
+``subprocess.Popen`` as well as a network, and classes of the hosts evaluate some of their
+arguments, or unpickle the files and addresses that these name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import re
 import sys
 from collections.abc import Iterator
 from inspect import isclass
-from pathlib import PurePath
 from typing import Any
 
 from mmengine.registry import Registry
@@ -20,15 +20,19 @@ from mmengine.registry import Registry
 from mmhrnet.checkpoints.safe import CheckpointError
 
 SCOPES = ('_scope_', 'default_scope')  # keys whose value MMEngine imports a registry by
-CALL = re.compile(r'[(\n]')  # mmcv and the hosts evaluate some strings, like the kind of an NMS
+WEIGHTS = ('init_cfg', 'pretrained')  # what to start from; the checkpoint is there in its place
+PLAIN = re.compile(r'[\w +-]*')  # no path, no address, no dotted name, no expression
+LONGEST = 1_000_000  # characters of a config
 
 
 def config_of(checkpoint: Any) -> dict[str, Any]:
-    """The config in a checkpoint that MMEngine wrote, fit to build a model from.
+    """The parts of the config in a checkpoint that a host's inferencer builds.
+
+    These are the model, the kind and the pipeline of the test data set, and the visualizer.
 
     Raises:
-        CheckpointError: It holds none, one that is more than literals, a type that is not
-            registered, or code of another folder.
+        CheckpointError: The checkpoint holds no config, or one that is more than literals, names a
+            type that is not registered, or has text in it that could be a path or a program.
     """
     fields = checkpoint if isinstance(checkpoint, dict) else {}
     for path in (('message_hub', 'runtime_info', 'cfg'), ('meta', 'cfg')):
@@ -36,7 +40,7 @@ def config_of(checkpoint: Any) -> dict[str, Any]:
         for key in path:
             found = found.get(key) if isinstance(found, dict) else None
         if isinstance(found, str):
-            config = read_config(found)
+            config = _parts(read_config(found))
             _check_settings(config)
             return config
     raise CheckpointError('The checkpoint holds no config: give the one of its training')
@@ -52,48 +56,76 @@ def read_config(text: str) -> dict[str, Any]:
         CheckpointError: It is more than assignments of literals.
     """
     try:
-        return {_name(node): _literal(node.value) for node in _assignments(text)}
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if len(text) > LONGEST:
+            raise ValueError('it is too long')
+        return dict(_setting(node) for node in ast.parse(text).body)
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError(
             'The config in the checkpoint is more than literals and is not run: give the config '
             'of the training as a file'
         ) from error
 
 
-def _assignments(text: str) -> Iterator[ast.Assign]:
-    for node in ast.parse(text).body:
-        if not isinstance(node, ast.Assign):
-            raise ValueError(f'line {node.lineno} is no assignment')
-        yield node
-
-
-def _name(node: ast.Assign) -> str:
-    return ast.unparse(node.targets[0])
+def _setting(node: ast.stmt) -> tuple[str, Any]:
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, _literal(value)
+    raise ValueError(f'line {node.lineno} is no assignment')
 
 
 def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        return {str(item.arg): _literal(item.value) for item in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {ast.literal_eval(k or node): _literal(v) for k, v in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        items = [_literal(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
+    match node:
+        case ast.Call(func=ast.Name(id='dict'), args=[] | [ast.Dict()], keywords=keywords):
+            before = _literal(node.args[0]) if node.args else {}
+            return before | {str(item.arg): _literal(item.value) for item in keywords}
+        case ast.Dict(keys=keys, values=values):
+            return {ast.literal_eval(k or node): _literal(v) for k, v in zip(keys, values)}
+        case ast.List(elts=items):
+            return [_literal(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_literal(item) for item in items)
     return ast.literal_eval(node)
 
 
+def _parts(config: dict[str, Any]) -> dict[str, Any]:
+    loader: Any = config.get('test_dataloader')
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    if not isinstance(dataset, dict) or not isinstance(config.get('model'), dict):
+        raise CheckpointError(
+            'The config in the checkpoint has no model or no data set to test on: give the config '
+            'of the training as a file'
+        )
+    kept = {key: config[key] for key in ('default_scope', 'visualizer') if key in config}
+    data = {key: dataset[key] for key in ('type', 'pipeline') if key in dataset}
+    return kept | {
+        'model': _without_weights(config['model']),
+        'test_dataloader': {'dataset': data},
+        'dataset_type': data.get('type'),
+    }
+
+
+def _without_weights(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _without_weights(value) for k, value in node.items() if k not in WEIGHTS}
+    return [_without_weights(item) for item in node] if isinstance(node, list) else node
+
+
 def _check_settings(config: dict[str, Any]) -> None:
-    """Raises a CheckpointError on what MMEngine or a host would import or evaluate."""
+    """Raises a CheckpointError on what MMEngine or a host would import, open or evaluate."""
     registries = list(_registries())
     scopes, types = {registry.scope for registry in registries}, set(_types(registries))
     for key, value in _settings(config):
         problem = ''
-        if key == 'type' and value not in types:
-            problem = 'a type that is not registered: import the module that registers it first'
-        elif key in SCOPES and value is not None and value not in scopes:
-            problem = 'a library that is not imported: import it first'
-        elif isinstance(value, str) and (CALL.search(value) or _is_other_code(value)):
-            problem = 'text that could be run'
+        if key in ('type', 'dataset_type'):
+            known = isinstance(value, str) and value in types
+            problem = '' if known else 'no registered type: import the module that registers it'
+        elif key in SCOPES:
+            known = value is None or (isinstance(value, str) and value in scopes)
+            problem = '' if known else 'no library that is imported: import it first'
+        elif isinstance(value, str) and not PLAIN.fullmatch(value):
+            problem = 'text that could be a path or a program: leave it out'
+        elif not isinstance(value, (str, int, float, dict, list, tuple, type(None))):
+            problem = 'no setting'
         if problem:
             raise CheckpointError(
                 f'The config in the checkpoint has {key}={value!r:.100}, {problem}, or give the '
@@ -105,6 +137,8 @@ def _settings(node: Any) -> Iterator[tuple[Any, Any]]:
     """Every key with its value, those of nested dicts too; items of lists have none."""
     pairs = node.items() if isinstance(node, dict) else ((None, item) for item in node)
     for key, value in pairs:
+        if isinstance(key, str):
+            yield 'a key', key.replace('.', '')
         yield key, value
         if isinstance(value, (dict, list, tuple)):
             yield from _settings(value)
@@ -120,23 +154,16 @@ def _registries() -> Iterator[Registry]:
 
 
 def _types(registries: list[Registry]) -> Iterator[str]:
-    """The names of registered classes, of functions where a registry is of them, and of mmcv's ops.
+    """The names of registered classes, and of mmcv's ops, which heads name without a registry.
 
-    Other functions stand for whatever they import, like a model of Hugging Face with its code.
+    No dotted names, by which a class of any registry could stand where another kind is built; and
+    no functions, which stand for whatever they import, like a model of Hugging Face with its code.
     """
-    from mmcv import ops  # heads name them without a registry
+    from mmcv import ops
 
     yield from ops.__all__
     for registry in registries:
         registry.import_from_location()
         for name, item in registry.module_dict.items():
-            if isclass(item):
-                yield f'{item.__module__}.{item.__qualname__}'
-            if isclass(item) or registry.name == 'function' or registry.scope == 'mmhrnet':
+            if isclass(item) or registry.scope == 'mmhrnet':
                 yield from (name, f'{registry.scope}.{name}')
-
-
-def _is_other_code(text: str) -> bool:
-    path = PurePath(text.replace('\\', '/'))
-    leads_away = path.is_absolute() or '..' in path.parts or text[:1] == '~' or ':' in text
-    return path.suffix == '.py' and leads_away

@@ -93,6 +93,8 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
             raise CheckpointError(
                 f'This is no checkpoint: its {part} is no dict of names. {_contents(checkpoint)}'
             )
+    if not _is_metadata(getattr(state, '_metadata', None)):
+        raise CheckpointError('This is no checkpoint: the versions of its modules are no numbers')
     described = (fields.get('meta') or {}).get('dataset_meta')
     oddity = None if described is None else find_oddity(described)
     if oddity:
@@ -101,6 +103,15 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
             'take out or correct it in the file'
         )
     return state
+
+
+def _is_metadata(found: Any) -> bool:
+    """Whether it is what PyTorch keeps with a state dict; its modules compare the versions."""
+    parts = list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
+    return all(
+        isinstance(part, dict) and isinstance(part.get('version'), (int, type(None)))
+        for part in parts
+    )
 
 
 def _candidates(node: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[Candidate]:

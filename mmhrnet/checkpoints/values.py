@@ -43,14 +43,18 @@ def require(condition: Any, reason: str) -> None:
 
 
 def check_size(value: Any) -> None:
-    """Raises if a value holds itself, or would be immense were its parts written out each time.
+    """Raises if a value holds itself, would be immense written out, or hides a method.
 
-    What writes or compares it later, as JSON or text, would never end.
+    What writes or compares it later, as JSON or text, would never end. Torch gives objects the
+    attributes that the file says: a dict whose ``get`` is another function obeys the file.
     """
     known: dict[int, int] = {}
 
     def size(part: Any, above: tuple[int, ...]) -> int:
-        children = list(_children(part))
+        own = _attributes(part)
+        hidden = [name for name in own if callable(getattr(type(part), name, None))]
+        require(not hidden, f'a value in it hides the method {hidden[:1]}')
+        children = [*_children(part), *own.values()]
         if children and id(part) not in known:
             require(id(part) not in above, 'a value in it holds itself')
             require(len(above) < DEEPEST, 'its values are nested too deep')
@@ -69,8 +73,11 @@ def _children(value: Any) -> Iterator[Any]:
         yield from value
     elif isinstance(value, np.ndarray):
         yield from value.flat if value.dtype.hasobject else ()
-    if not isinstance(value, (torch.Tensor, type)):
-        yield from getattr(value, '__dict__', {}).values()
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    is_data = not isinstance(value, (torch.Tensor, type, FunctionType))
+    return getattr(value, '__dict__', {}) if is_data else {}
 
 
 def named(function: Callable[..., Any], name: str) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, join_path
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -17,9 +16,8 @@ from mmhrnet.checkpoints import CheckpointError, load
 from mmhrnet.hooks.durable import DURABLE, DurableBackend, sweep, write_durably
 from mmhrnet.hooks.errors import TrainingError
 from mmhrnet.hooks.intact import newest_intact
+from mmhrnet.hooks.own_files import checkpoint_folder
 from mmhrnet.registry import HOOKS
-
-STEP = r'\d+(_iter_\d+)?'  # what names of files count by
 
 
 @HOOKS.register_module()
@@ -51,33 +49,10 @@ class AtomicCheckpointHook(CheckpointHook):
         pointer = Path(runner.work_dir, 'last_checkpoint')
         if pointer.is_dir():
             raise TrainingError(f'{pointer} is a folder where a file is to be written: move it')
-        if runner._resume and runner._load_from is None and '://' not in self._folder(runner):
-            found = newest_intact(runner.work_dir, self._folder(runner))
+        folder = checkpoint_folder(self, runner)
+        if runner._resume and runner._load_from is None and '://' not in folder:
+            found = newest_intact(runner.work_dir, folder)
             runner._load_from = found and str(found)
-
-    def _folder(self, runner: Runner) -> str:
-        """Where the checkpoints go, as MMEngine makes it out of ``out_dir``."""
-        if self.out_dir in (None, runner.work_dir):
-            return runner.work_dir
-        return join_path(self.out_dir, Path(runner.work_dir).name)
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Leaves of the paths in a checkpoint to resume those that this hook writes to.
-
-        They say what is removed later on: no other file is to be reached by them.
-        """
-        if not runner._resume:
-            return
-        info, folder = checkpoint['message_hub']['runtime_info'], self._folder(runner)
-        step = re.escape(self.filename_tmpl).replace(re.escape('{}'), STEP)
-        for key in [key for key in info if key.startswith(('best_ckpt', 'last_ckpt'))]:
-            if not _is_in(folder, info[key], f'(best_.+_)?{step}'):
-                del info[key]
-        kept, outdated = _list(info.get('keep_ckpt_ids')), _list(info.get('outdated_ckpts'))
-        if 'last_ckpt' not in info:  # of another run
-            kept = []
-        info['keep_ckpt_ids'] = [item for item in kept if re.fullmatch(STEP, str(item))]
-        info['outdated_ckpts'] = [path for path in outdated if _is_in(folder, path, step)]
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -161,14 +136,3 @@ class AtomicCheckpointHook(CheckpointHook):
     def _remove_outdated(self) -> None:
         if isinstance(self.file_backend, DurableBackend):
             self.file_backend.remove_outdated(self.out_dir)
-
-
-def _is_in(folder: str, path: Any, name: str) -> bool:
-    """Whether a path from a checkpoint is that of a file of this folder whose name matches."""
-    if not isinstance(path, str) or not re.fullmatch(name, Path(path).name):
-        return False
-    return Path(path).parent.resolve() == Path(folder).resolve()
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -62,7 +62,7 @@ def _damage(path: Path) -> str | None:
     except (checkpoints.CheckpointError, OSError) as error:
         text = str(error).partition('\n')[0]
         return text if str(path) in text else f'{path}: {text}'
-    if not {'meta', 'message_hub', 'optimizer'} <= content.keys():
+    if not {'meta', 'message_hub'} <= content.keys():
         return f'{path} holds weights alone'
     return None
 

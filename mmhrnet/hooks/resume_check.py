@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
+from types import NoneType
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -71,7 +74,8 @@ def _schedule_misfits(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
     if meta[unit] > end:
         yield f'its meta.{unit} is {meta[unit]}, and train_cfg.max_{unit}s is {end}'
     for key, value in checkpoint['message_hub']['runtime_info'].items():
-        if key.startswith('best_score') and not isinstance(value, NUMBERS):
+        is_number = isinstance(value, NUMBERS) or (isinstance(value, Tensor) and not value.dim())
+        if key.startswith('best_score') and not is_number:
             yield f'its {key} is {_shape(value)}'
     schedulers = runner.param_schedulers
     saved = checkpoint.get('param_schedulers')
@@ -81,6 +85,12 @@ def _schedule_misfits(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
     if isinstance(schedulers, list) and isinstance(saved, list):
         for scheduler, state in zip(schedulers, saved):
             yield from _unlike(state, scheduler.state_dict(), 'schedule')
+            own = scheduler.state_dict().keys()
+            yield from (
+                f'{name} of its schedule is none of its settings'
+                for name in state.keys() - own
+                if hasattr(scheduler, name)  # MMEngine would put the file's in its place
+            )
 
 
 def _optimizer_misfits(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
@@ -100,10 +110,18 @@ def _optimizer_misfits(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterato
 def _unlike(in_file: Mapping[str, Any], here: Mapping[str, Any], what: str) -> Iterator[str]:
     """Settings that are of another kind, like text in place of a number."""
     for name, ours in here.items():
-        found = in_file.get(name, ours)
-        numbers = isinstance(found, NUMBERS) and isinstance(ours, NUMBERS)
-        if not numbers and None not in (found, ours) and type(found) is not type(ours):
-            yield f'{name} of its {what} is {_shape(found)}, here {_shape(ours)}'
+        if not _is_like(in_file.get(name, ours), ours):
+            yield f'{name} of its {what} is {_shape(in_file[name])}, here {_shape(ours)}'
+
+
+def _is_like(found: Any, ours: Any) -> bool:
+    if ours is None:
+        return True
+    if isinstance(ours, NUMBERS):
+        return isinstance(found, NUMBERS) and isfinite(found)
+    if isinstance(ours, (list, tuple)) and isinstance(found, (list, tuple)) and ours:
+        return all(_is_like(item, ours[0]) for item in found)
+    return isinstance(found, type(ours))
 
 
 def _has(checkpoint: Any, key: str) -> bool:
@@ -113,7 +131,7 @@ def _has(checkpoint: Any, key: str) -> bool:
 def _misfits(in_file: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
     for name in [name for name in here if name in in_file]:
         found, wanted = in_file[name], here[name]
-        if isinstance(wanted, Tensor) and getattr(found, 'shape', None) != wanted.shape:
+        if isinstance(wanted, Tensor) and (not _is_plain(found) or found.shape != wanted.shape):
             yield f'{name} is {_shape(found)} in the file and {_shape(wanted)} here'
     yield from (f'{name} is not in the file' for name in here if name not in in_file)
     yield from (f'{name} of the file is not in the model' for name in in_file if name not in here)
@@ -132,7 +150,8 @@ def _group_misfits(state: Mapping[str, Any], optimizer: Optimizer) -> Iterator[s
         counts = len(in_file['params']), len(here['params'])
         if counts[0] != counts[1]:
             yield f'group {number} of its optimizer has {counts[0]} parameters, here {counts[1]}'
-        yield from _unlike(in_file, here, 'optimizer')
+        settings = {name: value for name, value in here.items() if name != 'params'}
+        yield from _unlike(in_file, settings, 'optimizer')
         for index, parameter in zip(in_file['params'], here['params']):
             yield from _state_misfits(state.get('state', {}).get(index, {}), parameter, index)
 
@@ -140,16 +159,37 @@ def _group_misfits(state: Mapping[str, Any], optimizer: Optimizer) -> Iterator[s
 def _state_misfits(state: Mapping[str, Any], parameter: Tensor, index: int) -> Iterator[str]:
     """Of as many dimensions as the parameter; a factored state has 1 where that has more."""
     for key, value in state.items():
-        if value is not None and not isinstance(value, (Tensor, *NUMBERS)):
-            yield f'{key} of parameter {index} of its optimizer is {_shape(value)}'
-        if not isinstance(value, Tensor) or value.dim() != parameter.dim():
+        if isinstance(value, (NoneType, *NUMBERS)):
             continue
-        if any(size not in (1, wanted) for size, wanted in zip(value.shape, parameter.shape)):
+        if not _is_plain(value):
+            yield f'{key} of parameter {index} of its optimizer is {_shape(value)}'
+        pairs = zip(value.shape, parameter.shape)
+        if value.dim() == parameter.dim():
+            fits = all(size in (1, wanted) for size, wanted in pairs)
+        else:
+            fits = all(size in (1, *parameter.shape) for size in value.shape)
+        if not fits:
             yield (
                 f'{key} of parameter {index} of its optimizer is {_shape(value)}, the parameter '
                 f'{_shape(parameter)}'
             )
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor of numbers that lie in memory, one beside the other."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type != 'meta'
+        and not value.is_quantized
+        and not value.is_complex()
+        and not value.is_nested
+    )
+
+
 def _shape(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else f'a {type(value).__name__}'
+    if _is_plain(value):
+        return str(tuple(value.shape))
+    if isinstance(value, NUMBERS):
+        return repr(value)
+    return 'no plain tensor' if isinstance(value, Tensor) else f'a {type(value).__name__}'

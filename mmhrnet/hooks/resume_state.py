@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from annotated_types import Len
+from mmengine.logging import HistoryBuffer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 Count = Annotated[int, Field(ge=0)]
 Word = Annotated[int, Field(ge=0, lt=2**32)]
-Number = int | float
+Name = Annotated[str, Len(max_length=200)]  # MMEngine searches it for patterns
 
 
 def _check_generator(state: Tensor) -> Tensor:
@@ -24,6 +26,24 @@ def _check_generator(state: Tensor) -> Tensor:
     return state
 
 
+def _check_position(words: tuple[int, ...]) -> tuple[int, ...]:
+    if words[-1] > 624:
+        raise ValueError('a position beyond the words')
+    return words
+
+
+def _check_history(value: Any) -> Any:
+    """MMEngine leaves out what is no HistoryBuffer, and believes one that is."""
+    if isinstance(value, HistoryBuffer):
+        data = [vars(value).get(name) for name in ('_log_history', '_count_history')]
+        is_numbers = [
+            isinstance(d, np.ndarray) and d.ndim == 1 and d.dtype.kind in 'fiu' for d in data
+        ]
+        if not all(is_numbers) or len(data[0]) != len(data[1]):
+            raise ValueError('no history of numbers')
+    return value
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
@@ -31,13 +51,17 @@ class _Part(BaseModel):
 class RandomState(_Part):
     """A position beyond numpy's 624 words is read out of other memory."""
 
-    python: tuple[Literal[3], Annotated[tuple[Word, ...], Len(625, 625)], Number | None]
+    python: tuple[
+        Literal[3],
+        Annotated[tuple[Word, ...], Len(625, 625), AfterValidator(_check_position)],
+        float | None,
+    ]
     numpy: tuple[
         Literal['MT19937'],
         Annotated[list[Word], Len(624, 624)],
         Annotated[int, Field(ge=0, le=624)],
         Literal[0, 1],
-        Number,
+        float,
     ]
     torch: Annotated[Tensor, AfterValidator(_check_generator)]
     cuda: Tensor | None
@@ -57,9 +81,9 @@ class Meta(_Part):
 
 
 class MessageHub(_Part):
-    log_scalars: dict[str, Any]
+    log_scalars: dict[Name, Annotated[Any, AfterValidator(_check_history)]]
     runtime_info: dict[str, Any]
-    resumed_keys: dict[str, Any]
+    resumed_keys: dict[str, bool]
 
 
 class ParamGroup(_Part):
