@@ -26,7 +26,7 @@ test-all: lint
 
 # What docs/reliability.md promises, measured; its table is written anew.
 FIGURES := work_dirs/reliability.json
-PROMISES := hostile bad_input kill_and_resume hooks distributed load
+PROMISES := hostile config_text bad_input one_line resume kill_and_resume hooks distributed load
 reliability: setup
 	rm -f $(FIGURES)
 	$(PY) -m pytest -m '' --figures $(FIGURES) $(PROMISES:%=tests/test_%.py)
