@@ -383,6 +383,15 @@ def test_real_coco_passes(name: str, coco_mini: Path, caplog: pytest.LogCaptureF
     assert not caplog.records
 
 
+@pytest.mark.parametrize('found', [[], [dict(image_id=1, category_id=3, bbox=[0, 0, 9, 9])]])
+def test_detections_without_a_person_are_told(found: list, tmp_path: Path) -> None:
+    path = tmp_path / 'persons.json'
+    path.write_text(json.dumps(found))
+    options = {'test_dataloader.dataset.bbox_file': str(path)}
+    cfg = apis.make_config(ROOT / f'configs/{POSE}.py', mini=True, cfg_options=options)
+    one_error(lambda: check_data(cfg), r'has no person \(category_id 1\).*bbox_file=None')
+
+
 @pytest.mark.parametrize(
     ('key', 'hint'),
     [

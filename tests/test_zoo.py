@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -200,3 +202,25 @@ def test_an_evaluation_end_to_end(
     assert row['published'] == 72.3
     assert row['verdict'] == 'other data (60 images, not 50000)'
     assert 'Top 1' in capsys.readouterr().out
+
+
+def test_a_detector_that_finds_nothing_has_a_row_of_0(
+    untrained: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    options = ('model.test_cfg.rcnn.score_thr=1.5', 'test_dataloader.dataset.indices=2')
+    shared = ('--mini', '--out', tmp_path, '--cfg-options', *options)
+    run_tool(monkeypatch, *untrained('mmdet'), *shared)
+    rows = json.loads((tmp_path / 'results.json').read_text())['rows']
+    assert [(row['metric'], row['measured']) for row in rows] == [('box AP', 0), ('mask AP', 0)]
+    assert 'Nothing was detected in any image' in ''.join(capfd.readouterr())
+
+
+def test_an_evaluation_without_a_metric_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, 'build_test_runner', lambda **_: SimpleNamespace(test=dict))
+    (row,) = benchmark_zoo([Entry('format_only.py')], out=tmp_path)
+    assert 'Its evaluator gives no metric' in row.error

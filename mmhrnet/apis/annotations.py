@@ -48,6 +48,7 @@ class CocoTask:
         masks: Whether masks are used.
         strict: Whether it is COCO's evaluation that follows, which needs areas and visibilities.
         labelled: False for the images of a test whose truth is not public.
+        persons: Detections of persons that a test takes instead of the annotated ones.
     """
 
     file: Path
@@ -57,6 +58,7 @@ class CocoTask:
     masks: bool = False
     strict: bool = True
     labelled: bool = True
+    persons: Path | None = None
 
 
 def check_coco(task: CocoTask) -> None:
@@ -68,10 +70,21 @@ def check_coco(task: CocoTask) -> None:
         images = _check_lists(task, content)
         if task.labelled:
             _check_annotations(task, content, images)
+        if task.persons:
+            _check_persons(task.persons)
     finally:
         if collecting:
             gc.enable()
     check_images(task.file, task.folder, {i['file_name']: i for i in images.values()})
+
+
+def _check_persons(path: Path) -> None:
+    found = read_json(path, list)
+    if not any(isinstance(box, dict) and box.get('category_id') == 1 for box in found):
+        raise ConfigError(
+            f'{path} has no person (category_id 1), there is nothing to test on: take another '
+            'file, or the annotated persons by bbox_file=None'
+        )
 
 
 def read_json(path: Path, kind: type) -> Any:

@@ -98,12 +98,14 @@ def _detection(cfg: Config, dataset: ConfigDict, labelled: bool) -> CocoTask:
 def _pose(cfg: Config, dataset: ConfigDict, labelled: bool) -> CocoTask:
     head = cfg.model.get('head') or {}
     joints = next((head[name] for name in JOINTS if isinstance(head.get(name), int)), None)
+    persons = Path(dataset.get('bbox_file') or '')
     return CocoTask(
         _need_file(dataset),
         _path(dataset, 'img'),
         joints=joints,
         strict=_type(dataset) == 'CocoDataset',
         labelled=labelled,
+        persons=persons if persons.is_file() else None,
     )
 
 

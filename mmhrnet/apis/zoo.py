@@ -116,10 +116,13 @@ def evaluate(entry: Entry, split: str, work_dir: Path) -> Evaluation:
     """Tests an entry.
 
     Raises:
-        ConfigError: Arguments, data or weights that cannot work.
+        ConfigError: Arguments, data or weights that cannot work, or nothing that is measured.
     """
     runner = build_test_runner(split=split, work_dir=str(work_dir), **entry._asdict())
-    return Evaluation(runner.test(), count_images(runner), runner.cfg.default_scope)
+    metrics = runner.test()
+    if not metrics:
+        raise ConfigError('Its evaluator gives no metric; format_only=False lets it evaluate')
+    return Evaluation(metrics, count_images(runner), runner.cfg.default_scope)
 
 
 def count_images(runner: Runner) -> int:

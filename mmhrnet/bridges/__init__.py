@@ -14,6 +14,7 @@ from mmhrnet.bridges import (
     mmengine_checkpoint,
     mmengine_fsdp,
     mmengine_paths,
+    pycocotools,
     xtcocotools,
 )
 
@@ -24,6 +25,7 @@ BRIDGES = (
     mmengine_checkpoint,
     mmengine_fsdp,
     mmengine_paths,
+    pycocotools,
     xtcocotools,
 )
 

@@ -1,8 +1,9 @@
 """xtcocotools, which mmpose imports, on pycocotools.
 
 Needed by: mmpose 1.x wherever xtcocotools is absent; it has no wheel and does not build on Python
-3.13. Covers what the COCO keypoint metric uses: ``coco.COCO``, ``mask``, ``cocoeval.COCOeval`` with
-``sigmas`` and ``use_area``. Steps aside where xtcocotools is installed: its finder stands last.
+3.13. Covers what the hosts use: ``coco.COCO``, ``mask``, ``cocoeval.COCOeval`` with every kind of
+keypoints, ``sigmas`` and ``use_area``. Steps aside where xtcocotools is installed: its finder
+stands last.
 """
 
 from __future__ import annotations
