@@ -188,6 +188,7 @@ def numpy_at(content: dict, position: int) -> tuple:
         (lambda c: c['param_schedulers'][0].update(step=7), 'step of its schedule is none of its'),
         (lambda c: c['param_schedulers'][0].update(base_values=['x']), 'base_values of its sched'),
         (lambda c: c['optimizer']['param_groups'][0].update(lr=float('nan')), 'lr of its optim'),
+        (lambda c: c['optimizer']['param_groups'][0].update(lr=10**400), 'lr of its optim'),
         (lambda c: c['optimizer']['param_groups'][0].update(betas=('a', 'b')), 'betas of its opt'),
         (
             lambda c: c['optimizer']['state'][0].update(exp_avg=torch.ones(3)),
@@ -282,6 +283,31 @@ def test_last_checkpoint_names_no_file_of_another_folder(toy: Path, tmp_path: Pa
     pointer.mkdir()
     with pytest.raises(TrainingError, match='last_checkpoint is a folder where a file'):
         run(config(work_dir, resume=True))
+
+
+@pytest.mark.parametrize(
+    'schedule',
+    [
+        dict(type='ReduceOnPlateauLR', monitor='acc'),
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=18, by_epoch=False),
+        dict(
+            type='CosineRestartLR',
+            periods=[9, 9],
+            restart_weights=[1, 1],
+            eta_min=0.0,
+            by_epoch=False,
+        ),
+        dict(type='MultiStepLR', milestones=[2, 9], by_epoch=False),
+        dict(type='LinearMomentum', by_epoch=False),
+    ],
+    ids=lambda schedule: schedule['type'],
+)
+def test_every_kind_of_schedule_is_resumed(schedule: dict, tmp_path: Path) -> None:
+    changes = dict(epochs=schedule.get('by_epoch', True), param_scheduler=[schedule])
+    with pytest.raises(CrashError):
+        run(config(tmp_path, **changes), At('before_train_iter', 9, crash))
+    runner = run(config(tmp_path, resume=True, **changes))
+    assert runner.iter == runner.max_iters
 
 
 def test_weights_to_start_from_are_not_compared(toy: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from types import NoneType
 from typing import Any
 
@@ -22,6 +21,7 @@ from mmhrnet.hooks.resume_state import find_oddity
 from mmhrnet.registry import HOOKS
 
 NUMBERS = (bool, int, float, np.number)
+LARGEST = 1e300
 # Settings by which kinds of optimizers are told apart.
 KINDS = {'alpha', 'betas', 'etas', 'lambd', 'lr_decay', 'momentum', 'rho'}
 
@@ -118,7 +118,8 @@ def _is_like(found: Any, ours: Any) -> bool:
     if ours is None:
         return True
     if isinstance(ours, NUMBERS):
-        return isinstance(found, NUMBERS) and isfinite(found)
+        # Infinity is what ReduceOnPlateau begins with; NaN is less than nothing.
+        return isinstance(found, NUMBERS) and (found == ours or abs(found) < LARGEST)
     if isinstance(ours, (list, tuple)) and isinstance(found, (list, tuple)) and ours:
         return all(_is_like(item, ours[0]) for item in found)
     return isinstance(found, type(ours))
