@@ -119,7 +119,7 @@ def _is_like(found: Any, ours: Any) -> bool:
         return True
     if isinstance(ours, NUMBERS):
         # Infinity is what ReduceOnPlateau begins with; NaN is less than nothing.
-        return isinstance(found, NUMBERS) and (found == ours or abs(found) < LARGEST)
+        return isinstance(found, NUMBERS) and bool(found == ours or abs(found) < LARGEST)
     if isinstance(ours, (list, tuple)) and isinstance(found, (list, tuple)) and ours:
         return all(_is_like(item, ours[0]) for item in found)
     return isinstance(found, type(ours))
