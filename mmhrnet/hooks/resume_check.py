@@ -119,7 +119,8 @@ def _is_like(found: Any, ours: Any) -> bool:
         return True
     if isinstance(ours, NUMBERS):
         # Infinity is what ReduceOnPlateau begins with; NaN is less than nothing.
-        return isinstance(found, NUMBERS) and bool(found == ours or abs(found) < LARGEST)
+        is_number = isinstance(found, NUMBERS)
+        return is_number and bool(found == ours or -LARGEST < found < LARGEST)
     if isinstance(ours, (list, tuple)) and isinstance(found, (list, tuple)) and ours:
         return all(_is_like(item, ours[0]) for item in found)
     return isinstance(found, type(ours))
