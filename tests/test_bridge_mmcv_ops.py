@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -460,6 +461,128 @@ def test_deform_conv_without_offset_is_a_convolution():
     torch.testing.assert_close(actual, F.conv2d(input, weight, bias, **GEOMETRY))
     actual = ops.deform_conv2d(input, offset, weight, *geometry)
     torch.testing.assert_close(actual, F.conv2d(input, weight, **GEOMETRY))
+
+
+def mmcv_sample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """(C,) value of the image (C, H, W): nothing, with no gradient, from -1 and H or W on."""
+    height, width = image.shape[1:]
+    value = image[:, 0, 0] * 0
+    if y <= -1 or y >= height or x <= -1 or x >= width:
+        return value
+    top, left = math.floor(y.item()), math.floor(x.item())
+    for i, wy in ((top, top + 1 - y), (top + 1, y - top)):
+        for j, wx in ((left, left + 1 - x), (left + 1, x - left)):
+            if 0 <= i < height and 0 <= j < width:
+                value = value + image[:, i, j] * wy * wx
+    return value
+
+
+def mmcv_deform_conv(
+    input: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | float = 0.0,
+    stride: int = 1,
+    deform_groups: int = 1,
+) -> Tensor:
+    """A 3x3 convolution of padding 1 by the index arithmetic of mmcv's kernel, on flat memory."""
+    rows, columns = ((side - 1) // stride + 1 for side in input.shape[2:])
+    outputs = []
+    for image, offsets, masks in zip(input, offset.flatten(1), mask.flatten(1)):
+        values = []
+        for group, channels in enumerate(image.chunk(deform_groups)):
+            for tap, h, w in itertools.product(range(9), range(rows), range(columns)):
+                base = group * 9 + tap
+                y = h * stride - 1 + tap // 3 + offsets[(2 * base * rows + h) * columns + w]
+                x = w * stride - 1 + tap % 3 + offsets[((2 * base + 1) * rows + h) * columns + w]
+                values.append(mmcv_sample(channels, y, x) * masks[(base * rows + h) * columns + w])
+        samples = torch.stack(values).view(deform_groups, 9, rows, columns, -1)
+        sampled = samples.permute(0, 4, 1, 2, 3).flatten(0, 1)  # (C_in, taps, rows, columns)
+        outputs.append(torch.einsum('cthw,oct->ohw', sampled, weight.flatten(2)))
+    bias = bias[:, None, None] if isinstance(bias, Tensor) else bias
+    return torch.stack(outputs) + bias
+
+
+@pytest.mark.parametrize('spread', [0, 3])
+@pytest.mark.parametrize('deform_groups', [1, 2])
+def test_offsets_get_no_gradient_at_the_border_and_beyond(spread: int, deform_groups: int):
+    input, weight = torch.randn(2, 4, 5, 4).double(), torch.randn(3, 4, 3, 3).double()
+    # Whole numbers: of a zero-initialised layer, the samples of the padding are at -1 and H or W.
+    offset = torch.randint(-spread, spread + 1, (2, 18 * deform_groups, 5, 4)).double()
+    mask = torch.rand(2, 9 * deform_groups, 5, 4).double()
+    assert_same_with_grads(
+        lambda x, o, m, w: ops.modulated_deform_conv2d(x, o, m, w, None, 1, 1, 1, 1, deform_groups),
+        lambda x, o, m, w: mmcv_deform_conv(x, o, m, w, deform_groups=deform_groups),
+        [input, offset, mask, weight],
+    )
+    assert_same_with_grads(
+        lambda x, o, w: ops.deform_conv2d(x, o, w, 1, 1, 1, 1, deform_groups),
+        lambda x, o, w: mmcv_deform_conv(x, o, mask * 0 + 1, w, deform_groups=deform_groups),
+        [input, offset, weight],
+    )
+
+
+@pytest.mark.parametrize('deform_groups', [1, 2])
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_larger_offset_maps(deform_groups: int, memory_format: torch.memory_format):
+    both = torch.randn(2, 27 * deform_groups, 6, 7).double().to(memory_format=memory_format)
+    split = 18 * deform_groups
+    assert_same_with_grads(
+        lambda x, b, w: ops.modulated_deform_conv2d(
+            x, b[:, :split], b[:, split:], w, None, 2, 1, 1, 1, deform_groups
+        ),
+        lambda x, b, w: mmcv_deform_conv(x, b[:, :split], b[:, split:], w, 0.0, 2, deform_groups),
+        [torch.randn(2, 4, 5, 6).double(), both, torch.randn(3, 4, 3, 3).double()],
+    )
+
+
+@pytest.mark.parametrize(('offsets', 'masks'), [((4, 5), (5, 5)), ((5, 5), (2, 2))])
+def test_smaller_offset_maps_are_refused(offsets: tuple[int, int], masks: tuple[int, int]):
+    conv = ops.ModulatedDeformConv2d(4, 3, 3, padding=1)
+    with pytest.raises(ValueError, match=r'too few for an output of \(5, 5\)'):
+        conv(torch.randn(2, 4, 5, 5), torch.zeros(2, 18, *offsets), torch.zeros(2, 9, *masks))
+
+
+def dyhead() -> torch.nn.Module:
+    necks = pytest.importorskip('mmdet.models.necks')
+    return necks.DyHead(4, 16, num_blocks=1, zero_init_offset=False)
+
+
+def glip() -> torch.nn.Module:
+    head = pytest.importorskip('mmdet.models.dense_heads.atss_vlfusion_head')
+    conv = partial(head.Conv3x3Norm, use_dcn=True, norm_type=['gn', 2])
+    layer = head.DyConv(conv, 4, 4, use_dcn=True)
+    layer.forward = lambda xs: head.DyConv.forward(layer, dict(visual=xs, lang=None))['visual']
+    return layer
+
+
+@pytest.mark.parametrize('make', [dyhead, glip])
+def test_offsets_of_another_level(make: Callable, monkeypatch: pytest.MonkeyPatch):
+    net = make().double()
+    for parameter in net.parameters():  # with norms as they start, a ReLU sits on its kink
+        torch.nn.init.normal_(parameter, std=0.3)
+    maps = [torch.randn(2, 4, *size).double().requires_grad_() for size in ((6, 5), (3, 3), (2, 2))]
+    inputs = [*maps, *(p for p in net.parameters() if p.requires_grad)]
+    outputs, grads = [], []
+    for _ in range(2):
+        outputs.append(net(maps))
+        loss = sum((y.square() * torch.arange(y.numel()).view_as(y)).sum() for y in outputs[-1])
+        grads.append(torch.autograd.grad(loss, inputs, allow_unused=True))
+        monkeypatch.setattr(
+            ops.ModulatedDeformConv2d,
+            'forward',
+            lambda conv, x, offset, mask: mmcv_deform_conv(
+                x,
+                offset,
+                mask,
+                conv.weight,
+                0.0 if conv.bias is None else conv.bias,
+                *conv.stride[:1],
+            ),
+        )
+    torch.testing.assert_close(list(outputs[0]), list(outputs[1]))
+    torch.testing.assert_close(grads[0], grads[1])
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

@@ -13,7 +13,7 @@ NotImplementedError when it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -266,7 +266,8 @@ def roi_pool_backward(
     grad_input.copy_(kernels._roi_pool_backward(grad_output, rois, argmax, spatial_scale, *size))
 
 
-# Deformable convolution. mmcv names the geometry differently in its two versions.
+# Deformable convolution. mmcv names the geometry differently in its two versions. The rules for
+# offset maps and for gradients are those of mmcv's modulated_deform_conv.cpp and *_kernel.cuh.
 
 GROUPS = ('group', 'deformable_group')
 V1_GEOMETRY = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', *GROUPS)
@@ -284,6 +285,63 @@ def _deform_inputs(
     mask = input.new_zeros(len(input), 1) if mask is None else mask
     bias = input.new_zeros(len(weight)) if bias is None else bias
     return _working(input, weight, offset, mask, bias)
+
+
+def _as_read(values: Tensor, output: Tensor) -> Tensor:
+    """Offsets or masks (N, C, H, W) as mmcv's kernel reads them for an output (N, C_out, Ho, Wo).
+
+    It looks at no height and width but those of the output: of each image's contiguous values, it
+    takes the first C * Ho * Wo for a map (C, Ho, Wo). DyHead and GLIP give the convolution of the
+    next lower level the larger map of this one, and were trained so.
+
+    Raises:
+        ValueError: There are fewer values, where mmcv reads those of something else.
+    """
+    channels, size = values.shape[1], output.shape[2:]
+    if values.shape[2:].numel() < size.numel():
+        raise ValueError(
+            f'Offsets or masks of shape {tuple(values.shape)} are too few for an output of '
+            f'{tuple(size)}'
+        )
+    return values.flatten(1)[:, : channels * size.numel()].unflatten(1, (channels, *size))
+
+
+def _fill(buffer: Tensor, grad: Tensor) -> None:
+    """Fills the gradient of what ``_as_read`` has read; values that were not read get 0."""
+    unread = buffer.shape[1:].numel() - grad.shape[1:].numel()
+    buffer.copy_(F.pad(grad.flatten(1), (0, unread)).view(buffer.shape))
+
+
+def _conv_grads(
+    grad_output: Tensor, inputs: list[Tensor], geometry: list[int], use_mask: bool
+) -> tuple[Tensor, ...]:
+    """Gradients of input, weight, offset, mask and bias."""
+    grads = kernels._deform_conv2d_backward(*_working(grad_output), *inputs, *geometry, use_mask)
+    input, weight, offset = inputs[:3]
+    taps = offset.unflatten(1, (-1, *weight.shape[2:], 2))  # (N, groups, kH, kW, 2, Ho, Wo)
+    outside = _outside(taps, input.shape[2:], geometry)
+    grads[2].view(taps.shape).masked_fill_(outside.unsqueeze(4), 0)
+    return grads
+
+
+def _outside(taps: Tensor, size: Sequence[int], geometry: list[int]) -> Tensor:
+    """Samples (N, groups, kH, kW, Ho, Wo) whose offsets get no gradient.
+
+    torchvision gives those at exactly -1 the slope towards the image. Where offsets start from 0,
+    they are a whole border of the first iteration.
+    """
+    kernel, output = taps.shape[2:4], taps.shape[5:]
+    rows, columns = (
+        torch.arange(k, device=taps.device)[:, None] * dilation
+        + torch.arange(count, device=taps.device) * stride
+        - pad
+        for k, count, stride, pad, dilation in zip(
+            kernel, output, geometry[0:2], geometry[2:4], geometry[4:6], strict=True
+        )
+    )
+    y = rows[:, None, :, None] + taps[..., 0, :, :]
+    x = columns[:, None, :] + taps[..., 1, :, :]
+    return (y <= -1) | (y >= size[0]) | (x <= -1) | (x >= size[1])
 
 
 def deform_conv_forward(
@@ -312,9 +370,7 @@ def deform_conv_backward_input(
 ) -> None:
     """Fills grad_input and grad_offset."""
     geometry = [options[name] for name in V1_GEOMETRY]
-    grads = kernels._deform_conv2d_backward(
-        *_working(grad_output), *_deform_inputs(input, weight, offset), *geometry, False
-    )
+    grads = _conv_grads(grad_output, _deform_inputs(input, weight, offset), geometry, False)
     grad_input.copy_(grads[0])
     grad_offset.copy_(grads[2])
 
@@ -350,8 +406,12 @@ def modulated_deform_conv_forward(
     with_bias: bool,
     **options: int,
 ) -> None:
-    """Fills output (N, C_out, H_out, W_out); mask is (N, groups * kH * kW, H_out, W_out)."""
+    """Fills output (N, C_out, H_out, W_out); mask is (N, groups * kH * kW, H_out, W_out).
+
+    Offsets and masks may be larger: see ``_as_read``.
+    """
     geometry = [options[name] for name in V2_GEOMETRY]
+    offset, mask = _as_read(offset, output), _as_read(mask, output)
     inputs = _deform_inputs(input, weight, offset, mask, bias if with_bias else None)
     output.copy_(kernels.deform_conv2d(*inputs, *geometry, True))
 
@@ -375,13 +435,15 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Fills the five gradients; grad_bias only with a bias."""
     geometry = [options[name] for name in V2_GEOMETRY]
+    offset, mask = _as_read(offset, grad_output), _as_read(mask, grad_output)
     inputs = _deform_inputs(input, weight, offset, mask, bias if with_bias else None)
-    grads = kernels._deform_conv2d_backward(*_working(grad_output), *inputs, *geometry, True)
-    buffers = [grad_input, grad_weight, grad_offset, grad_mask]
+    grads = _conv_grads(grad_output, inputs, geometry, True)
+    grad_input.copy_(grads[0])
+    grad_weight.copy_(grads[1])
+    _fill(grad_offset, grads[2])
+    _fill(grad_mask, grads[3])
     if with_bias:
-        buffers.append(grad_bias)
-    for buffer, grad in zip(buffers, grads, strict=False):
-        buffer.copy_(grad)
+        grad_bias.copy_(grads[4])
 
 
 # Multi-scale deformable attention
