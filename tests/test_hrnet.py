@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
+from torch.ao.quantization import get_default_qconfig_mapping, quantize_fx
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.models.feature_extraction import create_feature_extractor
 
-from mmhrnet import HRNet, list_archs
+from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, list_archs
 
 # Parameters of V1 and V2 backbones, counted analytically from the papers' tables.
 PARAMETERS = {
@@ -177,6 +182,67 @@ def test_compile_takes_it_whole(upsample: str) -> None:
     compiled = torch.compile(model, fullgraph=True, backend='eager')
     for a, b in zip(compiled(x), model(x)):
         assert torch.equal(a, b)
+
+
+TRACED = [
+    arch if arch == SMALL else pytest.param(arch, marks=pytest.mark.slow) for arch in list_archs()
+]
+
+
+@pytest.mark.parametrize('multiscale_output', [True, False])
+@pytest.mark.parametrize('arch', TRACED)
+def test_fx_traces_it_exactly(arch: str, multiscale_output: bool) -> None:
+    model, x = HRNet(arch, multiscale_output=multiscale_output), torch.rand(2, 3, 65, 64)
+    for training in (True, False):
+        traced = torch.fx.symbolic_trace(model.train(training))
+        with torch.no_grad():
+            assert all(torch.equal(a, b) for a, b in zip(traced(x), model(x), strict=True))
+
+
+@pytest.mark.parametrize('neck', [HRNetV2, HRNetC, partial(HRNetV2p, out_channels=4)])
+def test_fx_traces_necks_behind_it(neck: Callable) -> None:
+    backbone = HRNet(stages())
+    model, x = torch.nn.Sequential(backbone, neck(backbone.out_channels)), torch.rand(2, 3, 64, 64)
+    assert all(map(torch.equal, torch.fx.symbolic_trace(model)(x), model(x)))
+
+
+def test_torchvision_extracts_features_of_any_layer() -> None:
+    model, x = HRNet(stages()).eval(), torch.rand(1, 3, 64, 96)
+    names, expected = ['layer1', 'stage3.0.branches.1'], []
+    outputs = create_feature_extractor(model, names)(x)
+
+    def keep(module: torch.nn.Module, args: object, output: torch.Tensor) -> None:
+        expected.append(output.clone())
+
+    for name in names:
+        model.get_submodule(name).register_forward_hook(keep)
+    model(x)
+    assert list(outputs) == names
+    assert all(map(torch.equal, outputs.values(), expected))
+
+
+def test_fx_quantizes_it(randomized: object) -> None:
+    model, x = randomized(HRNet(stages())).eval(), torch.rand(2, 3, 64, 64)
+    engine = torch.backends.quantized.engine
+    observed = quantize_fx.prepare_fx(model, get_default_qconfig_mapping(engine), (x,))
+    observed(x)
+    quantized = quantize_fx.convert_fx(observed)
+    assert any('quantized' in type(m).__module__ for m in quantized.modules())
+    for a, b in zip(quantized(x), model(x)):
+        assert (a - b).norm() < 0.2 * b.norm()
+
+
+@pytest.mark.parametrize('norm', ['BN', 'SyncBN', 'GN'])
+def test_norms_have_the_hosts_names(norm: str) -> None:
+    cfg = dict(type=norm, num_groups=2) if norm == 'GN' else dict(type=norm)
+    own = {'BN': 'bn', 'SyncBN': 'bn', 'GN': 'gn'}[norm]
+    model = HRNet(stages(), norm_cfg=cfg)
+    basic, bottleneck = model.stage2[0].branches[0][0], model.layer1[0]
+    for module, count in ((model, 2), (basic, 2), (bottleneck, 3)):
+        assert not hasattr(module, f'norm{count + 1}')
+        for i in range(1, count + 1):
+            assert getattr(module, f'norm{i}') is getattr(module, f'{own}{i}')
+    assert not [name for name in model.state_dict() if 'norm' in name]
 
 
 def test_export_with_dynamic_batch_and_size() -> None:

@@ -18,7 +18,7 @@ from mmhrnet.models.hrnet import HRNet
 
 def rewrite_backbone(net: HRNet, rewrites: Rewrites) -> HRNet:
     """The backbone itself with other parts: its class, arguments and checks stay."""
-    for index, name in enumerate(net.stem_norms, start=1):
+    for index, name in enumerate(net.norm_names, start=1):
         unit = ConvUnit(getattr(net, f'conv{index}'), getattr(net, name), True, rewrites)
         net.add_module(f'conv{index}', unit)
         net.add_module(name, nn.Identity())

@@ -46,11 +46,17 @@ class Layers:
         return nn.Sequential(self.conv(cin, cout, kernel, stride), norm, *act)
 
 
+def norm_at(index: int) -> property:
+    """A norm by its place, as in ``norm1`` of the host libraries, whatever its published name."""
+    return property(lambda self: getattr(self, self.norm_names[index]))
+
+
 class ResidualBlock(nn.Module):
     """Convolutions of the given kernels, each with its norm, around which the input is added."""
 
     kernels: tuple[int, ...]
     expansion: int
+    norm1, norm2, last_norm = norm_at(0), norm_at(1), norm_at(-1)
 
     def __init__(self, cin: int, channels: int, layers: Layers) -> None:
         super().__init__()
@@ -67,10 +73,6 @@ class ResidualBlock(nn.Module):
             width = out
         self.downsample = layers.conv_norm(cin, cout, 1, relu=False) if cin != cout else None
         self.relu = nn.ReLU(inplace=True)
-
-    @property
-    def last_norm(self) -> nn.Module:
-        return getattr(self, self.norm_names[-1])
 
     def residual(self, x: Tensor) -> Tensor:
         out = x
@@ -92,6 +94,7 @@ class BasicBlock(ResidualBlock):
 class Bottleneck(ResidualBlock):
     kernels = (1, 3, 1)
     expansion = EXPANSION['BOTTLENECK']
+    norm3 = norm_at(2)
 
 
 BLOCKS: dict[str, type[ResidualBlock]] = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}

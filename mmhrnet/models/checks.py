@@ -9,8 +9,10 @@ from functools import wraps
 from inspect import isclass, signature
 from typing import Any, TypeVar, cast
 
+import torch
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 from torch import Tensor
+from torch.fx import Proxy
 
 from mmhrnet.registry import MODELS
 
@@ -96,6 +98,12 @@ def check_widths(in_channels: Any) -> tuple[int, ...]:
             f'in_channels={in_channels!r} must list the channels of each input, positive integers'
         )
     return tuple(in_channels)
+
+
+def can_check(x: Any) -> bool:
+    """Whether inputs have shapes to look at: not under torch.fx, and not in a compiled graph."""
+    first = x[0] if isinstance(x, (list, tuple)) and x else x
+    return not (torch.compiler.is_compiling() or isinstance(first, Proxy))
 
 
 def check_maps(name: str, xs: Any, channels: Sequence[int]) -> None:

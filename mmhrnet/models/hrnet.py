@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmhrnet.models.archs import Stage, extra_switches, resolve_stages
-from mmhrnet.models.blocks import BLOCKS, INIT_CFG, Layers, ResidualBlock, recompute
+from mmhrnet.models.blocks import BLOCKS, INIT_CFG, Layers, ResidualBlock, norm_at, recompute
 from mmhrnet.models.checks import (
     BUILD_ERRORS,
     building,
+    can_check,
     check_arguments,
     check_choice,
     check_count,
@@ -147,6 +148,8 @@ class HRNet(BaseModule):
         [(1, 18, 17, 16), (1, 36, 9, 8), (1, 72, 5, 4), (1, 144, 3, 2)]
     """
 
+    norm1, norm2 = norm_at(0), norm_at(1)
+
     @check_arguments
     def __init__(
         self,
@@ -223,12 +226,12 @@ class HRNet(BaseModule):
                 module.compile(**options)
 
     def _build_stem(self, in_channels: int, stage: Stage, layers: Layers) -> None:
-        self.stem_norms: list[str] = []
+        self.norm_names: list[str] = []
         for index, cin in enumerate((in_channels, 64), start=1):
             self.add_module(f'conv{index}', layers.conv(cin, 64, 3, stride=2))
             name, norm = layers.named_norm(64, index)
             self.add_module(name, norm)
-            self.stem_norms.append(name)
+            self.norm_names.append(name)
         self.relu = nn.ReLU(inplace=True)
         block, width = BLOCKS[stage.block], stage.channels[0]
         inputs = (64, *stage.out_channels * (stage.blocks[0] - 1))
@@ -257,11 +260,11 @@ class HRNet(BaseModule):
                 nn.init.zeros_(block.last_norm.get_parameter('weight'))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        if not torch.compiler.is_compiling():
+        if can_check(x):
             self._check_input(x)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        for index, name in enumerate(self.stem_norms, start=1):
+        for index, name in enumerate(self.norm_names, start=1):
             x = self.relu(getattr(self, name)(getattr(self, f'conv{index}')(x)))
         xs = [self.layer1(x)]  # (N, 256, H/4, W/4)
         for transition, stage in (
@@ -301,7 +304,7 @@ class HRNet(BaseModule):
 
     def _frozen_modules(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:
-            for name in ('conv1', 'conv2', *self.stem_norms):
+            for name in ('conv1', 'conv2', *self.norm_names):
                 yield getattr(self, name)
         for index in range(1, self.frozen_stages + 1):
             yield self.layer1 if index == 1 else getattr(self, f'stage{index}')

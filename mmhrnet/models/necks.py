@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from mmhrnet.models.blocks import INIT_CFG, Bottleneck, Layers
 from mmhrnet.models.checks import (
     building,
+    can_check,
     check_arguments,
     check_choice,
     check_count,
@@ -105,7 +106,7 @@ class HRNetV2(BaseModule):
             self.conv = ConvModule(width, self.out_channels, 1, **cfgs)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
-        if not torch.compiler.is_compiling():
+        if can_check(inputs):
             check_maps('HRNetV2', inputs, self.in_channels)
         return (self.conv(concatenate(inputs, self.align_corners)),)
 
@@ -173,7 +174,7 @@ class HRNetC(BaseModule):
         self.final_layer = ConvModule(HEAD_WIDTHS[-1], out_channels, 1, **cfgs)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
-        if not torch.compiler.is_compiling():
+        if can_check(inputs):
             check_octaves(inputs, self.in_channels)
         maps = [raised(x) for raised, x in zip(self.increase_layers, inputs)]
         y = maps[0]  # (N, 128, H/4, W/4)
@@ -242,7 +243,7 @@ class HRNetV2p(BaseModule):
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        if not torch.compiler.is_compiling():
+        if can_check(inputs):
             check_pyramid(inputs, self.in_channels, self.num_outs)
         x = self._run(self.reduction_conv, concatenate(inputs))  # (N, out_channels, H/4, W/4)
         levels = [x, *(self.pooling(x, 2**i, 2**i) for i in range(1, self.num_outs))]
