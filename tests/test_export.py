@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,55 @@ def test_files_take_any_memory_format_and_stand_alone(
     assert done.stdout.strip() == 'False'
 
 
+class Rectifier(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (x.relu(),)
+
+
+class Classifier(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.fc = net, nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.fc(self.net(x)[0].mean((2, 3))),)
+
+
+@pytest.mark.parametrize(
+    ('opset', 'dynamic'),
+    [(17, False), *(pytest.param(o, True, marks=pytest.mark.slow) for o in (None, 15, 17))],
+)
+def test_onnx_files_of_an_opset_can_be_quantized(
+    net: nn.Module, images: torch.Tensor, tmp_path: Path, opset: int | None, dynamic: bool
+) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    path, quantized = tmp_path / 'a.onnx', tmp_path / 'b.onnx'
+    options = dict(format='onnx', opset=opset, dynamic=dynamic, metadata={'a': 1})
+    checks = export(Classifier(net), images, path, **options)
+    assert len(checks) == (3 if dynamic else 1)
+    assert all(check.error < 1e-5 for check in checks)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    versions = {system.domain: system.version for system in model.opset_import}
+    assert opset is None or (versions, model.ir_version) == ({'': opset}, 8)
+    quantize_dynamic(path, quantized, weight_type=QuantType.QUInt8)
+    assert quantized.stat().st_size < path.stat().st_size / 2
+    shipped, small = load(path), load(quantized)
+    assert shipped.metadata == {'a': 1}
+    (expected,), (found,) = shipped(images), small(images)
+    assert (found - expected).norm() < 0.1 * expected.norm()
+
+
+def test_an_opset_that_lacks_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module('mmhrnet.deploy.export')
+    monkeypatch.setattr(module, 'optimize', lambda model, _: model)  # nothing of it is ours
+    with pytest.raises(ExportError, match=r'opset 13 cannot hold this model: .*14 for Relu$'):
+        export(Rectifier(), torch.rand(2, 3, 64, 64), tmp_path / 'a.onnx', format='onnx', opset=13)
+    assert not list(tmp_path.iterdir())
+
+
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize('config', [POSE, SEGMENTATION, CLASSIFICATION, DETECTION])
@@ -162,6 +212,8 @@ def test_max_pooling_of_free_size_cannot_be_exported(tmp_path: Path) -> None:
     [
         (dict(format='tensorrt'), 'unknown: use one of pt2, aoti, onnx'),
         (dict(out='a.onnx'), 'must end in .pt2'),
+        (dict(opset=17), 'is for the format onnx, not for pt2'),
+        (dict(opset=0, format='onnx', out='a.onnx'), 'must be a positive number'),
         (dict(checkpoint='nowhere.pth'), 'The weights nowhere.pth cannot be loaded'),
         (dict(device='cuda'), 'needs a GPU'),
         (dict(shape=[32]), 'needs an example of 2 images or more with sides of 33 or more'),

@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
         default='pt2',
         help='torch.export, compiled by AOTInductor, or ONNX',
     )
+    parser.add_argument('--opset', type=int, help='of ONNX; TensorRT 8 takes 17')
     parser.add_argument('--out', help='file to write')
     parser.add_argument('--shape', type=int, nargs='+', metavar=('H', 'W'), help='example size')
     parser.add_argument('--batch', type=int, default=2, help='images of the example')

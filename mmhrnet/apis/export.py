@@ -35,6 +35,7 @@ def export_config(
     mini: bool = False,
     data_root: str | None = None,
     cfg_options: dict[str, Any] | None = None,
+    opset: int | None = None,
 ) -> Path:
     """Writes the deploy form of a config's model into one file and prints how it was checked.
 
@@ -50,6 +51,7 @@ def export_config(
         mini: The config as ``mini`` trains it.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         cfg_options: Settings over the config.
+        opset: Version of ONNX's operators, for 'onnx'; None is that of torch.
 
     Returns:
         The file.
@@ -59,7 +61,7 @@ def export_config(
         ExportError: The model, format or machine does not allow it.
     """
     out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
-    check_format(format, out)
+    check_format(format, out, opset)
     cfg = make_config(config, mini=mini, data_root=data_root, cfg_options=cfg_options)
     check_device(device)
     check_file(out)
@@ -74,7 +76,9 @@ def export_config(
     with torch.no_grad():
         outputs = model.to(device)(images)
     metadata = describe(cfg, Path(config).stem, len(outputs), static and tuple(images.shape))
-    checks = export(model, images, out, format=format, dynamic=not static, metadata=metadata)
+    checks = export(
+        model, images, out, format=format, dynamic=not static, metadata=metadata, opset=opset
+    )
     table = Table('input', 'largest difference / largest output', title=f'{out} against eager')
     for check in checks:
         table.add_row('x'.join(map(str, check.shape)), f'{check.error:.1e}')

@@ -20,12 +20,14 @@ from mmhrnet.deploy.necks import DeployHRNetV2p
 from mmhrnet.deploy.optimize import optimize
 from mmhrnet.deploy.rewrites import PORTABLE
 from mmhrnet.files import beside
+from mmhrnet.models.checks import is_count
 from mmhrnet.models.hrnet import MIN_SIZE
 
 INPUT = 'images'
 METADATA = 'mmhrnet.json'
 TOLERANCE = 1e-4  # of the largest number of an output
 LARGEST = 1 << 14  # batch size, and side in pixels
+OPSET = 18  # of ONNX: the lowest that torch writes, from which the onnx package converts
 
 
 class ExportError(ValueError):
@@ -58,7 +60,7 @@ class Shipped:
 
 class Format(NamedTuple):
     suffix: str
-    write: Callable[[ExportedProgram, Path, Mapping[str, Any]], None]
+    write: Callable[..., None]  # of program, path, metadata, and options of the format
 
 
 def export(
@@ -69,6 +71,7 @@ def export(
     format: str = 'pt2',
     dynamic: bool = True,
     metadata: Mapping[str, Any] | None = None,
+    opset: int | None = None,
 ) -> list[Check]:
     """Writes the deploy form of a model into one file and checks it against the plain model.
 
@@ -79,6 +82,7 @@ def export(
         format: A key of :data:`FORMATS`.
         dynamic: Free batch size, height and width; else those of ``images``.
         metadata: Anything that JSON holds, written into the file.
+        opset: Version of ONNX's operators, for 'onnx'; None is that of torch. TensorRT 8 takes 17.
 
     Returns:
         Differences at three shapes, or at the one shape that is not dynamic.
@@ -88,7 +92,8 @@ def export(
         WriteError: A place that cannot be written.
     """
     path = Path(path)
-    check_format(format, path)
+    check_format(format, path, opset)
+    options = {} if opset is None else {'opset': opset}
     model = model.eval()
     with torch.no_grad():
         fast = optimize(model, PORTABLE)
@@ -96,21 +101,26 @@ def export(
         program = trace(fast, images, smallest if dynamic else None)
         shapes = check_shapes(images.shape, smallest) if dynamic else [tuple(images.shape)]
         with beside(path) as file:
-            FORMATS[format].write(program, file, dict(metadata or {}))
+            FORMATS[format].write(program, file, dict(metadata or {}), **options)
             return [compare(load(file), model, images.new_empty(shape)) for shape in shapes]
 
 
-def check_format(format: str, path: Path) -> None:
+def check_format(format: str, path: Path, opset: int | None = None) -> None:
     """Looks for what can be known before a model is built.
 
     Raises:
-        ExportError: An unknown format, a file name of another, or nothing to write it with.
+        ExportError: An unknown format, a file name or option of another, or nothing to write it
+            with.
     """
     if format not in FORMATS:
         raise ExportError(f'format={format!r} is unknown: use one of {", ".join(FORMATS)}')
     suffix = FORMATS[format].suffix
     if path.suffix != suffix:
         raise ExportError(f'{path} must end in {suffix} for the format {format}')
+    if opset is not None and format != 'onnx':
+        raise ExportError(f'opset={opset!r} is for the format onnx, not for {format}')
+    if opset is not None and not is_count(opset):
+        raise ExportError(f'opset={opset!r} must be a positive number, such as 17')
     if not hasattr(torch._inductor, 'aoti_compile_and_package'):
         raise ExportError(f'Export needs torch 2.6 or newer, this is {torch.__version__}')
     problem = compiler_problem() if format == 'aoti' else None
@@ -280,15 +290,53 @@ def _load_aoti(path: Path) -> Shipped:
     return Shipped(package, _metadata(path, package.get_metadata().get(METADATA)))
 
 
-def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
-    outputs = metadata.get('outputs')
-    onnx = torch.onnx.export(
-        program, (), dynamo=True, input_names=[INPUT], output_names=outputs, verbose=False
+def _write_onnx(
+    program: ExportedProgram, path: Path, metadata: Mapping[str, Any], opset: int | None = None
+) -> None:
+    import onnx
+
+    written = torch.onnx.export(
+        program,
+        (),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=metadata.get('outputs'),
+        opset_version=opset and OPSET,
+        verbose=False,
     )
-    if onnx is None:
+    if written is None:
         raise ExportError('torch wrote no ONNX graph')
-    onnx.model.metadata_props[METADATA] = json.dumps(metadata)
-    onnx.save(str(path), external_data=False)
+    model = written.model_proto
+    # Tools that replace a weight, such as quantize_dynamic, leave the shape of the old one there.
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in [v for v in model.graph.value_info if v.name in weights]:
+        model.graph.value_info.remove(value)
+    if opset is not None:
+        model = _at_opset(model, opset)
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
+    onnx.save(model, path)
+
+
+def _at_opset(model: Any, opset: int) -> Any:
+    """An ONNX model in operators of another version, for runtimes that know no newer file.
+
+    Raises:
+        ExportError: An operator that this version does not have so.
+    """
+    import onnx
+
+    # Means before opset 18 do not know it, but the converter leaves it there. 0 is the default.
+    for node in model.graph.node:
+        for known in [a for a in node.attribute if a.name == 'noop_with_empty_axes' and not a.i]:
+            node.attribute.remove(known)
+    try:
+        model = onnx.version_converter.convert_version(model, opset)
+        onnx.checker.check_model(model)
+    except (RuntimeError, onnx.checker.ValidationError) as error:
+        reason = ' '.join(str(error).split()).rpartition('failed: ')[2].replace('$', '')
+        raise ExportError(f'ONNX opset {opset} cannot hold this model: {reason}') from error
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
+    return model
 
 
 def _load_onnx(path: Path) -> Shipped:
