@@ -37,8 +37,6 @@ def keep_own_files(hook: Any, runner: Any, checkpoint: dict[str, Any]) -> None:
         if not _is_in(folder, info[key], name):
             del info[key]
     kept, outdated = _list(info.get('keep_ckpt_ids')), _list(info.get('outdated_ckpts'))
-    if 'last_ckpt' not in info:  # of another run
-        kept = []
     info['keep_ckpt_ids'] = [item for item in kept if re.fullmatch(STEP, str(item))]
     info['outdated_ckpts'] = [path for path in outdated if _is_in(folder, path, step)]
 
