@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, apis, create_model
 from mmhrnet.apis.checks import check_data, check_device, check_weights, config_errors
 from mmhrnet.apis.config import set_training
+from mmhrnet.apis.predict import _bgr
 
 Table = dict[str, tuple[Any, str]]
 CHANNELS = (4, 8, 16, 32)
@@ -644,6 +646,39 @@ def built(**cfg: Any) -> Callable[[Path], None]:
     return build
 
 
+class Lacks:
+    """What types of configs are like that cannot be built on this machine."""
+
+    def __init__(self, error: type[Exception], text: str = 'Please run "pip install x"') -> None:
+        raise error(text)
+
+
+def said(text: str) -> Callable[[Path], None]:
+    """Of torch, while it trains."""
+
+    def train(_: Path) -> None:
+        with config_errors():
+            raise RuntimeError(text)
+
+    return train
+
+
+def loader(**options: Any) -> Callable[[Path], None]:
+    def build(_: Path) -> None:
+        with config_errors():
+            DataLoader([1], **options)
+
+    return build
+
+
+def trained(content: str) -> Callable[[Path], None]:
+    def start(folder: Path) -> None:
+        cfg = text(MODEL + content)(folder)
+        set_training(cfg, resume=None, amp=False, auto_scale_lr=False, no_validate=False)
+
+    return start
+
+
 def weights(content: bytes) -> Callable[[Path], None]:
     def check(folder: Path) -> None:
         path = folder / 'a.pth'
@@ -727,4 +762,71 @@ CONFIGS: Table = {
         built(type='mmhrnet.HRNet', extra=dict(stage4=None)),
         'stage4=None must be a dict',
     ),
+    'nothing to train by': (trained(''), 'no train_cfg dict'),
+    'no optimizer': (trained('train_cfg = dict()'), 'no optim_wrapper dict'),
+    'keys of MMCV 1.x': (
+        text(MODEL + 'data = dict(samples_per_gpu=2)\nlr_config = dict(policy="step")'),
+        'data: now train_dataloader.*batch_size.*lr_config: now param_scheduler.*remove them',
+    ),
+    **{
+        f'{key} of MMCV 1.x': (text(f'{MODEL}{key} = {value}'), f'{key}: now {new}')
+        for key, value, new in (
+            ('total_epochs', '9', 'train_cfg.max_epochs'),
+            ('checkpoint_config', 'dict(interval=1)', 'default_hooks.checkpoint'),
+            ('log_config', 'dict(interval=1)', 'default_hooks.logger'),
+            ('resume_from', '"a.pth"', 'resume=True'),
+            ('dist_params', 'dict(backend="nccl")', 'env_cfg.dist_cfg'),
+        )
+    },
+    **{
+        f'option {key}': (detector(**{key: 2}), f'--cfg-options {key} is of MMCV 1.x: set {new}')
+        for key, new in (
+            ('data.samples_per_gpu', 'train_dataloader.*batch_size'),
+            ('optimizer.lr', 'optim_wrapper.optimizer'),
+            ('runner.max_epochs', 'train_cfg.max_epochs'),
+            ('total_epochs', 'train_cfg.max_epochs'),
+        )
+    },
+    'type without its package': (
+        built(type=Lacks, error=ImportError),
+        "type='Lacks' cannot be used here: Please run .pip install x",
+    ),
+    'type whose package is not installed': (
+        built(type=Lacks, error=RuntimeError, text='albumentations is not installed'),
+        "type='Lacks' cannot be used here: albumentations is not",
+    ),
+    'type without its device': (
+        built(type=Lacks, error=AssertionError, text='is only\navailable on gpu'),
+        "type='Lacks' cannot be used here: is only available on gpu",
+    ),
+    'value of a type': (
+        built(type=Lacks, error=ValueError, text='Invalid learning rate: -1'),
+        "type='Lacks' cannot be used here: Invalid learning rate: -1",
+    ),
+    'workers that are to stay': (loader(persistent_workers=True), "DataLoader' .*num_workers > 0"),
+    'batch of nothing': (loader(batch_size=0), 'cannot be used here: batch_size should be'),
+    'streams without gradients': (
+        said('Expected to have finished reduction in the prior iteration before'),
+        'model.backbone.multiscale_output=False.*find_unused_parameters=True',
+    ),
+    'no compiler': (said('No working C++ compiler found in'), r'install g\+\+'),
 }
+
+# What is given to Predictor for an image.
+ARRAYS: Table = {
+    **{
+        f'array of {dtype}': (np.zeros((8, 8, 3), dtype), f'is of {dtype}: give 0 to 255 as uint8')
+        for dtype in ('float32', 'float64', 'int64', 'bool', 'object')
+    },
+    'array without rows': (np.zeros((0, 8, 3), np.uint8), r'shape \(0, 8, 3\).*with pixels'),
+    'array without numbers': (np.zeros(0, np.uint8), r'shape \(0,\): it must be \(H, W, 3\)'),
+    'array of two channels': (np.zeros((8, 8, 2), np.uint8), r'\(8, 8, 2\): it must be \(H, W, 3'),
+    'array channels first': (np.zeros((3, 8, 8), np.uint8), r'\(3, 8, 8\): it must be'),
+    'batch of arrays': (np.zeros((1, 8, 8, 3), np.uint8), r'\(1, 8, 8, 3\): it must be'),
+    'tensor': (torch.zeros(3, 8, 8), r'is a Tensor, not an array: .*permute\(1, 2, 0\)'),
+    'image of PIL': (Image.new('RGB', (8, 8)), r'is a Image, not an array: .*convert\("RGB"\)'),
+    'path of an image': ('image.jpg', r'is a str, not an array: .*read_image\(path\)'),
+    'list of arrays': ([np.zeros((8, 8, 3), np.uint8)], 'is a list, not an array'),
+    'no image': (None, 'is a NoneType, not an array'),
+}
+ARRAYS = {name: (lambda given=given: _bgr(given), says) for name, (given, says) in ARRAYS.items()}

@@ -86,17 +86,12 @@ def test_test_prints_the_table_and_draws(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (best,) = trained.glob('best_*.pth')
-    metrics = apis.test(
-        W32,
-        best,
-        mini=True,
-        work_dir=str(tmp_path),
-        show_dir=str(tmp_path / 'show'),
-        cfg_options=TINY,
-    )
+    left = trained / W32.name  # which says what --mini and the options made of it
+    metrics = apis.test(left, best, work_dir=str(tmp_path), show_dir=str(tmp_path / 'show'))
     assert 0 <= metrics['coco/bbox_mAP'] <= 1
     printed = capsys.readouterr().out
     assert 'coco/bbox_mAP' in printed
+    assert 'other data (60 images, not 5000)' in printed
     assert 'published' not in printed  # those of COCO say nothing of these data
     assert len(list((tmp_path / 'show').glob('*.png'))) == 6
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,14 @@ import pytest
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, OPTIM_WRAPPERS
+from mmengine.visualization import TensorboardVisBackend
 from PIL import Image
 
 from mmhrnet import HRNet, apis
-from mmhrnet.apis.checks import check_data, merge_options
+from mmhrnet.apis.checks import check_data, config_errors, merge_options
 from mmhrnet.apis.config import dicts
+from mmhrnet.apis.predict import _bgr
 from mmhrnet.datasets import mini_root
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +37,7 @@ CLASSES = ('cat', 'dog', 'person')
 TRAIN = ('train_dataloader',)
 TABLES = (
     *(cases.ARCHS, cases.OPTIONS, cases.INPUTS, cases.COCO, cases.JOINTS),
-    *(cases.IMAGES, cases.MAPS, cases.LISTS, cases.FOLDERS, cases.CONFIGS),
+    *(cases.IMAGES, cases.MAPS, cases.LISTS, cases.FOLDERS, cases.CONFIGS, cases.ARRAYS),
 )
 
 
@@ -72,7 +76,7 @@ def test_the_registry_says_the_same(name: str) -> None:
     one_error(lambda: MODELS.build(dict(type='mmhrnet.HRNet', **mistake)), message)
 
 
-@of(cases.INPUTS)
+@of(cases.INPUTS, cases.ARRAYS)
 def test_inputs_necks_and_named_models(mistake: Callable[[], Any], message: str) -> None:
     one_error(mistake, message)
 
@@ -82,6 +86,80 @@ def test_configs_and_arguments(
     mistake: Callable[[Path], Any], message: str, tmp_path: Path
 ) -> None:
     one_error(lambda: mistake(tmp_path), message)
+
+
+class Hungry(torch.nn.BatchNorm2d):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')
+
+
+def test_layers_are_blamed_for_their_own_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = dict(type='GN', num_groups=7)
+    with pytest.raises(ValueError, match='No layer can be built with norm_cfg=') as info:
+        HRNet(cases.EXTRA, conv_cfg=dict(type='Conv2d'), norm_cfg=norm)
+    assert 'conv_cfg' not in str(info.value)
+    with pytest.raises(torch.OutOfMemoryError, match='out of memory'):
+        HRNet(cases.EXTRA, norm_cfg=dict(type=Hungry))
+    monkeypatch.setattr(HRNet, '_build_stage', lambda *_: {}['a bug'])
+    with pytest.raises(KeyError, match='a bug'):
+        HRNet(cases.EXTRA, norm_cfg=dict(type='BN'))
+
+
+def test_other_errors_keep_their_tracebacks() -> None:
+    for error in (RuntimeError('shapes'), AssertionError('bug'), ValueError('bug'), KeyError('x')):
+        with pytest.raises(type(error)) as info, config_errors():
+            raise error
+        assert info.value is error
+    for given in (AssertionError(), torch.OutOfMemoryError('CUDA out of memory')):
+        with pytest.raises(type(given)), config_errors():
+            MODELS.build(dict(type=raising, error=given))
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='here there is one')
+def test_mixed_precision_of_a_config_needs_a_gpu() -> None:
+    wrapper = dict(type='AmpOptimWrapper', optimizer=None)
+    with config_errors_of("type='AmpOptimWrapper' cannot be used here: .*on gpu"):
+        OPTIM_WRAPPERS.build(wrapper)
+
+
+def test_a_backend_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with config_errors_of("type='TensorboardVisBackend' cannot be used here: .*pip install"):
+        TensorboardVisBackend(str(tmp_path)).add_scalar('loss', 1)
+
+
+@contextmanager
+def config_errors_of(message: str) -> Iterator[None]:
+    with pytest.raises(apis.ConfigError, match=message), config_errors():
+        yield
+
+
+@pytest.mark.parametrize('key', ['data', 'fp16', 'evaluation', 'runner'])
+def test_keys_that_hosts_left_over_are_a_warning(
+    key: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    cases.text(f'{cases.MODEL}optimizer = dict()\noptim_wrapper = dict()\n{key} = dict(a=1)')(
+        tmp_path
+    )
+    (record,) = caplog.records
+    assert f'{key}: now ' in record.message
+    assert 'optimizer: ' not in record.message
+
+
+def test_arrays_of_other_kinds_are_converted() -> None:
+    grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    pixels = np.stack([grey] * 3, axis=2)
+    transparent = np.concatenate([pixels, pixels[..., :1]], axis=2)
+    deep = pixels.astype(np.uint16) * 257
+    for image in (grey, grey[..., None], pixels, transparent, deep, deep[..., 0]):
+        converted = _bgr(image)
+        assert np.array_equal(converted, pixels)
+        assert converted.dtype == np.uint8
+    assert _bgr(pixels[::-1, ::-1]).flags.c_contiguous
 
 
 def test_an_empty_batch_gives_empty_maps() -> None:

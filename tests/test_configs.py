@@ -10,7 +10,13 @@ import steps
 import yaml
 from mmengine.config import Config
 
-from mmhrnet.analysis import metafile_models, model_tables, published_results, result_table
+from mmhrnet.analysis import (
+    metafile_models,
+    model_tables,
+    other_data,
+    published_results,
+    result_table,
+)
 from mmhrnet.analysis.complexity import Complexity, count_config, input_size
 from mmhrnet.apis.config import dicts
 from mmhrnet.models import ARCHS
@@ -177,7 +183,18 @@ def test_published_figures_stand_beside_the_measured() -> None:
     table = result_table(metrics, 'faster_rcnn_hrnetv2p_w32')
     cells = [list(column.cells) for column in table.columns]
     assert cells[1:] == [['0.400', '0.600'], ['0.402', '-']]
-    assert len(result_table(metrics, 'faster_rcnn_hrnetv2p_w32', compare=False).columns) == 2
+    assert len(result_table(metrics, 'faster_rcnn_hrnetv2p_w32', 'other data').columns) == 2
+
+
+def test_published_figures_belong_to_their_data() -> None:
+    assert other_data('faster_rcnn_hrnetv2p_w32', 5000, same_data=True) == ''
+    assert other_data('faster_rcnn_hrnetv2p_w32', 60, same_data=True).endswith(
+        '60 images, not 5000)'
+    )
+    mpii = 'td-hm_hrnet-w32_4xb32-210e_mpii-256x256'  # of whose size sources disagree
+    assert other_data(mpii, 2729, same_data=True) == ''
+    assert other_data(mpii, 60, same_data=True) == 'other data (60 images)'  # the embedded set
+    assert other_data('my_own', 7, same_data=True) == ''
 
 
 def test_model_tables_are_up_to_date() -> None:

@@ -119,7 +119,7 @@ def test_every_person_that_the_detector_finds_gets_joints(untrained: object, sce
     detector = Predictor(*untrained('mmdet'), mini=True, score=ALL)
     detector.classes = ('person',) * len(detector.classes)  # whatever a random network says
     image = read_image(scene)
-    persons = detector(image).found
+    persons = detector(np.dstack((image, image[..., :1]))).found  # with transparency
     pose = Predictor(*untrained('mmpose'), mini=True, detector=detector)
     found = pose(image).found
     assert len(found) == len(persons) > 0

@@ -434,6 +434,16 @@ def see_other_statistics(rank: int, folder: Path, outputs: Any) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
+def test_streams_without_gradients_are_one_line(tmp_path: Path) -> None:
+    head = dict(in_channels=18, channels=18, in_index=0)
+    options = [f'model.decode_head.{key}={value}' for key, value in head.items()]
+    start(2, 'train', [SEG], [*SHORT, 'model.neck=None', *options], tmp_path / 'run').wait()
+    said = (tmp_path / 'run/log').read_text()
+    assert 'train.py: Several processes wait for a gradient of each parameter' in said
+    assert 'RuntimeError' not in said
+
+
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes that import anew take seconds')
 def test_all_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> None:
     """Also with averaged weights, which are those of the checkpoint."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import runpy
 import signal
 import subprocess
@@ -12,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.config import DictAction
+from mmengine.visualization import Visualizer
 from test_hooks import At, config, names
 
 from mmhrnet import apis
 from mmhrnet.analysis import read_scalars
 from mmhrnet.apis import run as run_module
 from mmhrnet.files import WriteError, check_file, check_folder, write_text
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
@@ -109,6 +113,65 @@ def test_every_tool_names_an_output_that_cannot_be_written(
     assert said.startswith(f'{tool}.py: {out}')
     assert 'cannot be written: Not a directory; choose another place' in said
     assert '\n' not in said
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        *('a', '=', '=1', 'a..b=1', 'x=[', 'x=(1', 'x=[1,', 'x=[1]]', '2]', 'x=[f(1,2)]'),
+        *('x=f(1,2)', 'x=[1,(2])', 'x={a:1}', f'x={"[" * 2000}1,2{"]" * 2000}'),
+    ],
+)
+def test_options_that_cannot_be_read_are_named(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser(usage='tool')
+    parser.add_argument('--cfg-options', nargs='+', action=SettingsAction)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--cfg-options', 'x=1', text])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f'error: argument --cfg-options: {text[:80]}' in said
+    assert ' cannot be read: ' in said
+    assert len(said) < 250
+
+
+def test_options_that_can_be_read_are_as_mmengine_reads_them() -> None:
+    words = ['a=', 'b.c=1', 'd=1e-3', 'e=None', 'f=[(1,2),(3,4)]', 'g=1,2', 'h="t"', 'i=j=k']
+    words += ['l=[]', 'm=(1)', 'n={}.pth', "o='[1, true]'", 'p=data/[0]', 'b.c=2']
+    ours, theirs = argparse.ArgumentParser(), argparse.ArgumentParser()
+    ours.add_argument('--cfg-options', nargs='+', action=SettingsAction)
+    theirs.add_argument('--cfg-options', nargs='+', action=DictAction)
+    arguments = ['--cfg-options', *words]
+    assert ours.parse_args(arguments) == theirs.parse_args(arguments)
+
+
+@pytest.mark.parametrize(
+    'tool',
+    [path.stem for path in (ROOT / 'tools').glob('*.py') if '--cfg-options' in path.read_text()],
+)
+def test_every_tool_names_an_option_that_cannot_be_read(
+    tool: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {'demo': ['i.jpg', '--config', 'c.py'], 'visualize_streams': ['i', '--config', 'c']}
+    words = arguments.get(tool, ['c.py'])
+    words += {'test': ['c.pth'], 'publish_model': ['out', '--config', 'c']}.get(tool, [])
+    assert run_tool(monkeypatch, tool, *words, '--cfg-options', 'x=[f(1,2)]') == '2'
+    assert 'argument --cfg-options: x=[f(1,2)] cannot' in capsys.readouterr().err
+
+
+def test_each_of_several_runs_in_a_process_logs_to_its_own_folder(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ('a', 'b')]
+    visualizer = dict(type='Visualizer', name='one', vis_backends=[dict(type='LocalVisBackend')])
+    for folder in folders:
+        cfg = config(folder, visualizer=dict(visualizer), experiment_name='same')
+        runner = run_module.build_runner(cfg)
+        runner.logger.warning('of %s', folder.name)
+        runner.train()
+        assert Visualizer.get_current_instance() is runner.visualizer
+    for folder in folders:
+        assert [r['step'] for r in read_scalars(folder) if 'loss' in r] == [4, 8, 12, 16]
+        (log,) = folder.rglob('*.log')
+        assert re.findall(r'WARNING - of (\w)$', log.read_text(), re.MULTILINE) == [folder.name]
 
 
 def test_a_work_folder_whose_name_is_no_text_is_refused() -> None:
@@ -206,9 +269,10 @@ def test_what_follows_a_training_is_not_the_training(
 
     (tmp_path / 'file').touch()
     runner = run_module.build_runner(config(tmp_path))
+    runner.visualizer.add_scalars({'loss': 1.0}, step=1)
     monkeypatch.setattr(run_module, 'plot_curves', no_room)
     with pytest.raises(apis.ConfigError) as error:
-        run_module._report_or_say(runner, 'toy', published=False)
+        run_module._report_or_say(runner, 'toy', same_data=False)
     said = str(error.value)
     assert f'training is complete, and its checkpoints are in {tmp_path}' in said
     assert 'curves.png cannot be written: Not a directory' in said

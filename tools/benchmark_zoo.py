@@ -7,11 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmhrnet.apis import ConfigError
 from mmhrnet.apis.zoo import Entry, benchmark_zoo, read_entries
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', default='work_dirs/benchmark_zoo', help='folder for the results')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     args = parser.parse_args()
     if (args.config is None) == (args.list is None):

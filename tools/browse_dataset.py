@@ -2,11 +2,9 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmhrnet.apis.browse import browse
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', help='root of the data set, for every loader')
     parser.add_argument('--mini', action='store_true', help='as --mini of tools/train.py has it')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     return parser.parse_args()
 

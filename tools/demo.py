@@ -6,11 +6,9 @@ Classification: the five likeliest classes. Beside each picture is a JSON file w
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.demo import demo
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         '--score-thr', type=float, default=0.3, help='lowest score drawn; default: %(default)s'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     return parser.parse_args()
 

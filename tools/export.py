@@ -4,12 +4,10 @@ detectors backbone and neck. The file is checked against eager PyTorch before it
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmhrnet.apis import ConfigError
 from mmhrnet.apis.export import export_config
 from mmhrnet.deploy import FORMATS, ExportError
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
     parser.add_argument('--device', default='cpu', help='device to export for')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     return parser.parse_args()
 

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import mmhrnet.apis as apis
 from mmhrnet.files import beside
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 SUFFIXES = ('.py', '.json', '.yml')
 
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--mini', action='store_true', help='fit for a CPU')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     parser.add_argument('--save-path', help='file to write too: .py, .json or .yml')
     return parser.parse_args()

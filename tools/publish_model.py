@@ -4,13 +4,11 @@ in the name, and a card beside it that says what it is, how it was trained and h
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmhrnet.analysis import LogError
 from mmhrnet.apis import ConfigError
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.hub.publish import FORMATS, LICENSE, publish
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def metric(text: str) -> tuple[str, float]:
@@ -40,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
     parser.add_argument('--data-root', help='root of the data set, as in training')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     return parser.parse_args()
 

@@ -3,10 +3,8 @@
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 import mmhrnet.apis as apis
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         '--split', choices=['test', 'train'], default='test', help='data to evaluate on'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

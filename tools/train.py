@@ -3,10 +3,8 @@
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 import mmhrnet.apis as apis
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

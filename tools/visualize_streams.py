@@ -2,11 +2,9 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmhrnet.apis.config import ConfigError
 from mmhrnet.apis.streams import visualize_streams
-from mmhrnet.terminal import one_line
+from mmhrnet.terminal import SettingsAction, one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
     parser.add_argument('--device', help='default: the GPU where there is one')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE settings over the config'
+        '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'
     )
     return parser.parse_args()
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import yaml
 from rich.table import Table
 
+from mmhrnet.datasets.mini import NUM_VAL
+
 ROOT = Path(__file__).resolve().parents[1] / '.mim'
 
 # Metric of a host's evaluator: its name in OpenMMLab's metafiles, and its value's factor there.
@@ -103,23 +105,22 @@ def _row(model: Mapping[str, Any]) -> str:
     return '| ' + ' | '.join(cells) + ' |'
 
 
-def result_table(
-    columns: Mapping[str, Mapping[str, float]], config: str, compare: bool = True
-) -> Table:
+def result_table(columns: Mapping[str, Mapping[str, float]], config: str, other: str = '') -> Table:
     """Metrics as rows; the given columns and the published figure side by side.
 
     Args:
         columns: Values by metric, by heading, such as ``{'last': {'coco/bbox_mAP': 0.4}}``.
         config: File name of the config, without its suffix.
-        compare: Whether the data are those of the published figure.
+        other: What :func:`other_data` says; the published figures are then left out.
     """
-    published = published_results(config) if compare else {}
-    table = Table('metric', *columns, *(['published'] if compare else []), title=config)
+    published = {} if other else published_results(config)
+    title = f'{config}, {other}' if other and published_results(config) else config
+    table = Table('metric', *columns, *([] if other else ['published']), title=title)
     for metric in next(iter(columns.values())):
         name, factor = PUBLISHED_AS.get(metric, ('', 1))
         figure = f'{published[name] / factor:.3f}' if name in published else '-'
         cells = [f'{values[metric]:.3f}' for values in columns.values()]
-        table.add_row(metric, *cells, *([figure] if compare else []))
+        table.add_row(metric, *cells, *([] if other else [figure]))
     return table
 
 
@@ -156,12 +157,10 @@ def compare_to_published(
         same_data: False if the data are known to be others than those of the published figure.
         tolerance: Per cent points within which a figure counts as the published one.
     """
-    results = [r for m in metafile_models() if m['Name'] == config for r in m.get('Results', ())]
-    result = results[0] if results else {}
+    result = _result(config)
     task = result.get('Task') or TASKS.get(evaluation.library, '-')
     published = published_results(config)
-    expected = VALIDATION_IMAGES.get(result.get('Dataset', ''))
-    other = _other_data(evaluation.images, expected, same_data)
+    other = other_data(config, evaluation.images, same_data)
     metrics, rows = evaluation.metrics, []
     for metric in [metric for metric in metrics if metric in PUBLISHED_AS] or metrics:
         name, factor = PUBLISHED_AS.get(metric, (metric, 1))
@@ -180,10 +179,24 @@ def _judge(row: ZooRow, published: float | None, other: str, tolerance: float) -
     return row._replace(published=published, difference=difference, verdict=verdict)
 
 
-def _other_data(images: int, expected: int | None, same_data: bool) -> str:
+def other_data(config: str, images: int, same_data: bool) -> str:
+    """Says that data are not those of the published figure of a config, or nothing.
+
+    Args:
+        config: File name of the config, without its suffix.
+        images: Number of images that were evaluated.
+        same_data: False if the data are known to be others.
+    """
+    expected = VALIDATION_IMAGES.get(_result(config).get('Dataset', ''))
     if expected not in (None, images):
         return f'other data ({images} images, not {expected})'
-    return '' if same_data else f'other data ({images} images)'
+    return '' if same_data and images != NUM_VAL else f'other data ({images} images)'
+
+
+def _result(config: str) -> dict[str, Any]:
+    """The first of the published results of a config."""
+    results = [r for m in metafile_models() if m['Name'] == config for r in m.get('Results', ())]
+    return results[0] if results else {}
 
 
 def _verdict(metric: str, difference: float, tolerance: float) -> str:

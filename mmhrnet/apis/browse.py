@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from rich.progress import track
 
 from mmhrnet.analysis.pictures import Artist
-from mmhrnet.apis.checks import check_data
+from mmhrnet.apis.checks import check_data, config_errors
 from mmhrnet.apis.config import dicts
 from mmhrnet.apis.images import write_png
 from mmhrnet.apis.models import normalization
@@ -55,11 +55,12 @@ def browse(
     for part in dicts(cfg[name].dataset):
         if part.get('type') == 'PackPoseInputs':
             part.pack_transformed = True  # joints in pixels of the input too
-    loader = Runner.build_dataloader(cfg[name], seed=seed)
-    preprocess = MODELS.build(
-        cfg.model.get('data_preprocessor') or cfg.data_preprocessor,
-        default_args=dict(type='ClsDataPreprocessor'),  # mmpretrain's configs leave it out
-    )
+    with config_errors():
+        loader = Runner.build_dataloader(cfg[name], seed=seed)
+        preprocess = MODELS.build(
+            cfg.model.get('data_preprocessor') or cfg.data_preprocessor,
+            default_args=dict(type='ClsDataPreprocessor'),  # mmpretrain's configs leave it out
+        )
     draw, undo = Artist(cfg, loader.dataset.metainfo), normalization(cfg).undo
     batches = (preprocess(batch, training=split == 'train') for batch in loader)
     samples = (pair for batch in batches for pair in zip(batch['inputs'], batch['data_samples']))

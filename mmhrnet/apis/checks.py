@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 import torch
@@ -25,6 +26,48 @@ from mmhrnet.models.checks import suggest
 LOGGER = logging.getLogger(__name__)
 UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the (?P<scope>\w+)::(?P<kind>.+?) registry')
 WRONG_ARGUMENT = re.compile(r'.*__init__\(\) (got an unexpected keyword|missing \d+ required)')
+NOT_INSTALLED = re.compile('install', re.IGNORECASE)
+TORCH_SAYS = {  # part of what it says: what that means here
+    'Expected to have finished reduction': (
+        'Several processes wait for a gradient of each parameter, and some get none. If the head '
+        'uses the highest resolution alone, set model.backbone.multiscale_output=False, which '
+        'leaves out what makes the other maps; else set find_unused_parameters=True'
+    ),
+    'No working C++ compiler': (
+        'compile needs a C++ compiler, and there is none here: install g++ (or name one by the '
+        'variable CXX), or set compile=False'
+    ),
+}
+# Keys of MMCV 1.x, which nothing reads any more, and those that took their place.
+OLD_KEYS = {
+    'data': 'train_dataloader, val_dataloader, test_dataloader (batch_size for samples_per_gpu)',
+    'optimizer': 'optim_wrapper.optimizer',
+    'optimizer_config': 'optim_wrapper.clip_grad',
+    'lr_config': 'param_scheduler',
+    'momentum_config': 'param_scheduler',
+    'runner': 'train_cfg.max_epochs or train_cfg.max_iters',
+    'total_epochs': 'train_cfg.max_epochs',
+    'total_iters': 'train_cfg.max_iters',
+    'evaluation': 'val_evaluator, train_cfg.val_interval',
+    'checkpoint_config': 'default_hooks.checkpoint',
+    'log_config': 'default_hooks.logger, visualizer.vis_backends',
+    'resume_from': 'resume=True with load_from (tools/train.py --resume)',
+    'auto_resume': 'resume=True (tools/train.py --resume)',
+    'workflow': 'train_cfg and val_cfg',
+    'dist_params': 'env_cfg.dist_cfg',
+    'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
+    'opencv_num_threads': 'env_cfg.mp_cfg.opencv_num_threads',
+    'mp_start_method': 'env_cfg.mp_cfg.mp_start_method',
+    'fp16': "optim_wrapper.type='AmpOptimWrapper' (tools/train.py --amp)",
+    'gpu_ids': 'the launcher (tools/dist_train.sh)',
+    'seed': 'randomness.seed',
+    'deterministic': 'randomness.deterministic',
+}
+# Some configs of the hosts have these left over themselves.
+LEFT_OVER = (
+    *('data', 'optimizer', 'optimizer_config', 'runner', 'total_iters', 'evaluation'),
+    *('cudnn_benchmark', 'fp16'),
+)
 NO_DATA = """Four ways out:
   --data-root PATH  the same data set elsewhere, with these files below it
   --mini            the embedded data set: no download, minutes on a CPU
@@ -94,12 +137,33 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
         ConfigError: An option inside of something that has no keys, or beyond the end of a list.
     """
     for key, value in (options or {}).items():
+        name = key.partition('.')[0]
+        if name in OLD_KEYS:
+            raise ConfigError(f'--cfg-options {key} is of MMCV 1.x: set {OLD_KEYS[name]}')
         _warn_of_new_key(cfg, key)
         try:
             cfg.merge_from_dict({key: value})
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             text = str(error.args[0] if error.args else error)
             raise ConfigError(f'--cfg-options {key}={value}: {text}') from error
+
+
+def check_old_keys(cfg: Config) -> None:
+    """Raises a ConfigError that says what became of each key of MMCV 1.x; nothing reads them.
+
+    Where all that there are may be left over in a config of a host, this is a warning.
+    """
+    found = [name for name in OLD_KEYS if cfg.get(name) not in (None, False, {}, [])]
+    left_over = set(found) <= set(LEFT_OVER)
+    if left_over and 'optim_wrapper' in cfg:  # many configs of mmseg name it so before they use it
+        found = [name for name in found if name != 'optimizer']
+    if not found:
+        return
+    lines = [f'{name}: now {OLD_KEYS[name]}' for name in found]
+    message = '\n  '.join(['Nothing reads these keys of MMCV 1.x:', *lines])
+    if not left_over:
+        raise ConfigError(f'{message}\nMove what they say to the new keys, and remove them')
+    LOGGER.warning('%s', message)
 
 
 def _warn_of_new_key(cfg: Config, key: str) -> None:
@@ -115,10 +179,10 @@ def _warn_of_new_key(cfg: Config, key: str) -> None:
 
 @contextmanager
 def config_errors() -> Iterator[None]:
-    """Turns what a config makes the registries and mmhrnet itself raise into a ConfigError."""
+    """Turns what a config makes registries, hosts, torch and mmhrnet raise into a ConfigError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         text = _explain(error, str(error.args[0]) if error.args else '')
         if isinstance(error, ConfigError) or not text:
             raise
@@ -137,15 +201,29 @@ def _explain(error: Exception, text: str) -> str:
         )
     if isinstance(error, TypeError):
         return text if WRONG_ARGUMENT.match(text) else ''
-    ours = _module(error.__traceback__).startswith('mmhrnet.')  # written for those who use it
-    return text if ours and type(error) is ValueError else ''
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    if _module(frames[-1]).startswith('mmhrnet.'):  # written for those who use it
+        return text if type(error) is ValueError else ''
+    if isinstance(error, RuntimeError) and not NOT_INSTALLED.search(text):
+        return next((means for says, means in TORCH_SAYS.items() if says in text), '')
+    return _of_a_type(error, text, frames)
 
 
-def _module(traceback: TracebackType | None) -> str:
-    """The module that raised."""
-    while traceback and traceback.tb_next:
-        traceback = traceback.tb_next
-    return traceback.tb_frame.f_globals.get('__name__', '') if traceback else ''
+def _of_a_type(error: Exception, text: str, frames: list[FrameType]) -> str:
+    """What a type that the config names says while it is built, or of a package that it lacks."""
+    built = any(frame.f_code.co_name == 'build_from_cfg' for frame in frames)
+    loading = _module(frames[-1]).startswith('torch.utils.data')  # built by the runner
+    if not text or isinstance(error, KeyError):
+        return ''
+    if not (built or loading or isinstance(error, ImportError)):
+        return ''
+    owners = (frame.f_locals['self'] for frame in reversed(frames) if 'self' in frame.f_locals)
+    owner = next((f'type={type(owner).__name__!r} ' for owner in owners), '')
+    return f'{owner}cannot be used here: {" ".join(text.split())}'
+
+
+def _module(frame: FrameType) -> str:
+    return frame.f_globals.get('__name__', '')
 
 
 def _registered(scope: str, kind: str) -> set[str]:

@@ -11,6 +11,12 @@ from mmengine.config import Config, ConfigDict
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
+VISUALIZERS = {
+    'mmdet': 'DetLocalVisualizer',
+    'mmpose': 'PoseLocalVisualizer',
+    'mmseg': 'SegLocalVisualizer',
+    'mmpretrain': 'UniversalVisualizer',
+}
 
 
 class ConfigError(ValueError):
@@ -69,6 +75,13 @@ def use_data_root(cfg: Config, root: str | Path) -> None:
                 node[key] = str(Path(root, Path(value).relative_to(old)))
 
 
+def use_visualizer(cfg: Config) -> None:
+    """The host's, where the config names none: MMEngine's own draws no predictions."""
+    kind = VISUALIZERS.get(cfg.get('default_scope'))
+    if kind and not cfg.get('visualizer'):
+        cfg.visualizer = dict(type=kind, vis_backends=[dict(type='LocalVisBackend')])
+
+
 def use_train_split(cfg: Config) -> None:
     """Tests on the training data, through the pipeline of the test.
 
@@ -124,8 +137,11 @@ def set_training(
     """The host libraries' training flags.
 
     Raises:
-        ConfigError: A flag that this config has nothing to set for.
+        ConfigError: A flag that this config has nothing to set for, or nothing to train by.
     """
+    for key in ('train_cfg', 'optim_wrapper'):
+        if not isinstance(cfg.get(key), dict):
+            raise ConfigError(f'The config has no {key} dict: set one, as those in configs/ do')
     if resume and resume != 'auto' and '://' not in resume and not Path(resume).is_file():
         raise ConfigError(
             f'--resume {resume} is no file: name a checkpoint, or give --resume without a value '

@@ -79,6 +79,8 @@ def start_processes(cfg: Config) -> None:
     _fit_cpu(cfg)
     _revert_sync_norms(cfg)
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    if dist.is_initialized():
+        return
     dist.init_process_group('gloo', timeout=seconds and timedelta(seconds=seconds))
     atexit.register(_end_processes)
 

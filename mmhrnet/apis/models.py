@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
+from mmhrnet.apis.checks import config_errors
 from mmhrnet.apis.config import use_scratch
 
 
@@ -67,8 +68,12 @@ def build_tensor_model(cfg: Config) -> TensorModel:
 
     Pose, segmentation and classification come with their heads; detectors and bottom-up pose
     estimators without, because what those do depends on the image.
+
+    Raises:
+        ConfigError: A type or argument that is unknown, or a model that cannot be.
     """
     init_default_scope(cfg.default_scope)
     use_scratch(cfg)
     with_head = cfg.default_scope != 'mmdet' and 'Bottomup' not in cfg.model.type
-    return TensorModel(MODELS.build(cfg.model), with_head)
+    with config_errors():
+        return TensorModel(MODELS.build(cfg.model), with_head)

@@ -12,14 +12,20 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 
 from mmhrnet.analysis.pictures import SCORE, Artist
-from mmhrnet.apis.checks import check_device
+from mmhrnet.apis.checks import check_device, config_errors
 from mmhrnet.apis.config import ConfigError
+from mmhrnet.apis.images import ImageError
 from mmhrnet.apis.run import make_config
 from mmhrnet.apis.weights import check_complete, find_weights
 from mmhrnet.checkpoints import CheckpointError
 
 PERSON = 'person'
 TOP = 5
+ARRAYS = (
+    'mmhrnet.apis.read_image(path) reads one; of PIL take np.asarray(image.convert("RGB"))'
+    '[..., ::-1], of a tensor (3, H, W) its permute(1, 2, 0).numpy()'
+)
+FLOATS = 'give 0 to 255 as uint8; of 0 to 1, that is (image * 255).round().astype(np.uint8)'
 
 
 class Prediction(NamedTuple):
@@ -79,7 +85,7 @@ class Predictor:
         weights = find_weights(config, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
         try:
-            with DefaultScope.overwrite_default_scope(self.scope):
+            with DefaultScope.overwrite_default_scope(self.scope), config_errors():
                 self.inferencer = self.task.build(self.cfg, weights, device)
             check_complete(self.inferencer.model, weights)
         except (OSError, CheckpointError) as error:
@@ -94,8 +100,14 @@ class Predictor:
         """Predicts and draws.
 
         Args:
-            image: BGR as OpenCV reads it, (H, W, 3) uint8.
+            image: BGR as OpenCV reads it, (H, W, 3) uint8. Grey, (H, W) or (H, W, 1), is repeated,
+                the transparency of a fourth channel is dropped, and of uint16 the upper byte is
+                taken, as by OpenCV.
+
+        Raises:
+            ImageError: Anything else.
         """
+        image = _bgr(image)
         with DefaultScope.overwrite_default_scope(self.scope):
             sample = self.task.run(self, image)
             found, label_map = self.task.describe(self, sample)
@@ -105,6 +117,22 @@ class Predictor:
 
     def name(self, label: int) -> str:
         return self.classes[label] if label < len(self.classes) else str(label)
+
+
+def _bgr(image: Any) -> np.ndarray:
+    """An array as (H, W, 3) uint8; an ImageError that says how to make one of what is none."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f'The image is a {type(image).__name__}, not an array: {ARRAYS}')
+    shape, depth = image.shape, image.ndim
+    if depth not in (2, 3) or (depth == 3 and shape[2] not in (1, 3, 4)) or not image.size:
+        raise ImageError(f'The image has the shape {shape}: it must be (H, W, 3), with pixels')
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f'The image is of {image.dtype}: {FLOATS}')
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if depth == 2 or shape[2] == 1:
+        image = np.repeat(image.reshape(*shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(image[..., :3])
 
 
 class Task(NamedTuple):

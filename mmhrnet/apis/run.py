@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,24 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 from mmhrnet.analysis import (
     LogError,
     best_values,
     draw_predictions,
+    other_data,
     plot_curves,
     read_scalars,
     result_table,
 )
-from mmhrnet.apis.checks import check_data, check_weights, config_errors, merge_options
+from mmhrnet.apis.checks import (
+    check_data,
+    check_old_keys,
+    check_weights,
+    config_errors,
+    merge_options,
+)
 from mmhrnet.apis.config import (
     ConfigError,
     load_config,
@@ -28,6 +38,7 @@ from mmhrnet.apis.config import (
     use_data_root,
     use_scratch,
     use_train_split,
+    use_visualizer,
 )
 from mmhrnet.apis.launch import is_first, is_sharded, start_processes
 from mmhrnet.apis.log_files import guard_logs
@@ -46,6 +57,7 @@ HOOKS = (
     'PreemptionHook',
     'ResumeCheckHook',
 )
+RUNS = count(1)
 BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
 
 
@@ -73,6 +85,8 @@ def make_config(
         if data_root:
             use_data_root(cfg, data_root)
     merge_options(cfg, cfg_options)
+    check_old_keys(cfg)
+    use_visualizer(cfg)
     if mini:
         fit_schedule(cfg)
     cfg.launcher = launcher
@@ -86,10 +100,26 @@ def build_runner(cfg: Config) -> Runner:
     Raises:
         ConfigError: A type or argument that is unknown, or a model that cannot be.
     """
+    _name_anew(cfg)
     with config_errors():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     guard_logs(runner)
     return runner
+
+
+def _name_anew(cfg: Config) -> None:
+    """MMEngine keeps loggers and visualizers by name, with the folders of the runs before."""
+    number, visualizer = next(RUNS), cfg.get('visualizer')
+    if number > 1:
+        name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
+        cfg.experiment_name = f'{name}_{number}'
+    if not isinstance(visualizer, dict) or 'name' not in visualizer:
+        return
+    kinds = [Visualizer]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    if any(kind.check_instance_created(visualizer['name']) for kind in kinds):
+        visualizer['name'] += f'_{number}'
 
 
 def train(
@@ -145,7 +175,7 @@ def train(
     finally:
         runner.call_hook('restore_signals')
     if is_main_process():
-        _report_or_say(runner, Path(config).stem, published=not shared.get('mini'))
+        _report_or_say(runner, Path(config).stem, same_data=not shared.get('mini'))
 
 
 def use_hooks(cfg: Config) -> None:
@@ -191,10 +221,12 @@ def test(
     runner = build_test_runner(config, checkpoint, split=split, **shared)
     if show_dir and is_main_process():
         check_folder(show_dir)
-    metrics = runner.test()
+    with config_errors():  # data and metrics are built now
+        metrics = runner.test()
     if is_main_process():
-        published = split == 'test' and not shared.get('mini')
-        CONSOLE.print(result_table({'measured': metrics}, Path(config).stem, published))
+        name, same_data = Path(config).stem, split == 'test' and not shared.get('mini')
+        other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
+        CONSOLE.print(result_table({'measured': metrics}, name, other))
         if show_dir:
             pictures = draw_predictions(runner, runner.test_dataloader, show_dir)
             _print_files({'predictions': pictures})
@@ -218,9 +250,19 @@ def build_test_runner(
     return runner
 
 
-def _report_or_say(runner: Runner, name: str, published: bool) -> None:
+def count_images(dataset: Any) -> int:
+    """Number of distinct images of a data set; of its samples where they are of no files."""
+    if getattr(dataset, 'bbox_file', None):  # a detector may find no person in some images
+        return len(json.loads(Path(dataset.ann_file).read_text(encoding='utf-8'))['images'])
     try:
-        report(runner, name, published)
+        return len({dataset.get_data_info(index)['img_path'] for index in range(len(dataset))})
+    except (AttributeError, KeyError):
+        return len(dataset)
+
+
+def _report_or_say(runner: Runner, name: str, same_data: bool) -> None:
+    try:
+        report(runner, name, same_data)
     except (OSError, LogError, CheckpointError) as error:
         work_dir = runner.work_dir
         raise ConfigError(
@@ -230,14 +272,18 @@ def _report_or_say(runner: Runner, name: str, published: bool) -> None:
         ) from error
 
 
-def report(runner: Runner, name: str, published: bool) -> None:
+def report(runner: Runner, name: str, same_data: bool) -> None:
     """Curves, pictures of the best checkpoint, and the metrics beside the published figures."""
     work_dir = Path(runner.work_dir)
     scalars = read_scalars(work_dir)
     bests = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    if bests:
-        CONSOLE.print(result_table(best_values(scalars), name, published))
-    files = {'logs': runner.log_dir, 'curves': plot_curves(scalars, work_dir / 'curves.png')}
+    files: dict[str, Any] = {'logs': runner.log_dir}
+    values = best_values(scalars)
+    if bests and values:
+        other = other_data(name, count_images(runner.val_dataloader.dataset), same_data)
+        CONSOLE.print(result_table(values, name, other))
+    if scalars:  # else the config has no backend that keeps them
+        files['curves'] = plot_curves(scalars, work_dir / 'curves.png')
     if bests:
         files['best checkpoint'] = bests[-1]
     if bests and not is_sharded(runner.cfg):  # that would take all processes

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
-from mmengine.runner import Runner
 
 import mmhrnet
 from mmhrnet.analysis.zoo import Evaluation, ZooRow, compare_to_published, zoo_markdown, zoo_table
+from mmhrnet.apis.checks import config_errors
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.run import build_test_runner
+from mmhrnet.apis.run import build_test_runner, count_images
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.files import check_folder, write_text
 from mmhrnet.terminal import CONSOLE
@@ -119,15 +119,9 @@ def evaluate(entry: Entry, split: str, work_dir: Path) -> Evaluation:
         ConfigError: Arguments, data or weights that cannot work, or nothing that is measured.
     """
     runner = build_test_runner(split=split, work_dir=str(work_dir), **entry._asdict())
-    metrics = runner.test()
+    with config_errors():
+        metrics = runner.test()
     if not metrics:
         raise ConfigError('Its evaluator gives no metric; format_only=False lets it evaluate')
-    return Evaluation(metrics, count_images(runner), runner.cfg.default_scope)
-
-
-def count_images(runner: Runner) -> int:
-    """Number of distinct images that a runner tests on."""
-    dataset: Any = runner.test_dataloader.dataset
-    if getattr(dataset, 'bbox_file', None):  # a detector may find no person in some images
-        return len(json.loads(Path(dataset.ann_file).read_text(encoding='utf-8'))['images'])
-    return len({dataset.get_data_info(index)['img_path'] for index in range(len(dataset))})
+    images = count_images(runner.test_dataloader.dataset)
+    return Evaluation(metrics, images, runner.cfg.default_scope)
