@@ -374,6 +374,12 @@ def corners(content: dict) -> None:
         entry['bbox'] = [50, 40, 30, -8]
 
 
+def two_corners(content: dict) -> None:
+    """Boxes as x1, y1, x2, y2 of large objects."""
+    for entry in content['annotations']:
+        entry['bbox'] = [30, 20, 60, 45]
+
+
 # Changes of a small COCO file, or what the file is instead. Its classes are cat, dog and person.
 COCO: Table = {
     'empty file': (b'', 'is no JSON, it is empty'),
@@ -407,27 +413,36 @@ COCO: Table = {
     'annotations a list of lists': (put(annotations=[[1, 2]]), "'annotations' must be a list"),
     'categories names': (put(categories=['cat', 'dog']), "'categories' must be a list of dicts"),
     'categories null': (put(categories=None), "'categories' must be a list of dicts"),
-    'image without id': (drop('images', 0, 'id'), '1 images have no id'),
-    'annotation without id': (drop('annotations', 1, 'id'), '1 annotations have no id'),
-    'category without id': (drop('categories', 0, 'id'), '1 categories have no id'),
-    'id a list': (image(0, id=[1]), '1 images have no id'),
+    'image without id': (drop('images', 0, 'id'), 'image without id: it has no id, it must be'),
+    'annotation without id': (
+        drop('annotations', 1, 'id'),
+        'annotation without id of 1.jpg: it has no id',
+    ),
+    'category without id': (drop('categories', 0, 'id'), 'category without id: it has no id'),
+    'id a list': (image(0, id=[1]), r'image \[1\]: id is \[1\], it must be a number'),
     'image twice': (twice('images'), 'ids of images are there twice.*id 1'),
     'annotation twice': (twice('annotations'), 'ids of annotations are there twice.*id 1'),
     'category twice': (twice('categories'), 'ids of categories are there twice.*id 1'),
-    'category without name': (drop('categories', 1, 'name'), 'category 2 has no name'),
+    'category without name': (drop('categories', 1, 'name'), 'category 2: it has no name'),
     'name twice': (categories('cat', 'cat', 'person'), r"\['cat'\] are there twice"),
     'no class of the config': (categories('car', 'bus'), 'has 3 of the 3 classes not.*metainfo'),
     'names in capitals': (categories('Cat', 'Dog', 'Person'), "'cat': did you mean 'Cat'"),
     'a name misspelt': (categories('cat', 'dogs', 'person'), "'dog': did you mean 'dogs'.*shift"),
     'a class missing': (categories('cat', 'person'), 'the labels of the others would shift'),
     'another order': (categories('person', 'cat', 'dog'), 'another order.*metainfo=dict'),
-    'image without file_name': (drop('images', 0, 'file_name'), 'image 1: file_name is None'),
+    'image without file_name': (drop('images', 0, 'file_name'), 'image 1: it has no file_name'),
     'file_name empty': (image(0, file_name=''), "image 1: file_name is ''"),
     'file_name a number': (image(1, file_name=2), 'image 2: file_name is 2'),
-    'image without width': (drop('images', 0, 'width'), 'width is None, not a positive'),
-    'image without height': (drop('images', 0, 'height'), 'height is None, not a positive'),
-    'width 0': (image(0, width=0), 'width is 0, not a positive integer'),
-    'height a string': (image(0, height='48'), "height is '48', not a positive integer"),
+    'image without width': (
+        drop('images', 0, 'width'),
+        'image 1: it has no width, it must be a positive integer',
+    ),
+    'image without height': (
+        drop('images', 0, 'height'),
+        'it has no height, it must be a positive integer',
+    ),
+    'width 0': (image(0, width=0), 'width is 0, it must be a positive integer'),
+    'height a string': (image(0, height='48'), "height is '48', it must be a positive integer"),
     'width and height swapped': (image(0, width=48, height=64), r'64 wide and 48 high.*\(48, 64\)'),
     'size of a larger original': (image(2, width=640, height=480), r'\(640, 480\).*Correct width'),
     'image elsewhere': (image(1, file_name='no.jpg'), '1 images are not in .*no.jpg.*data_prefix'),
@@ -437,34 +452,75 @@ COCO: Table = {
         'annotation 1 of .*no image_id',
     ),
     'annotation without class': (drop('annotations', 0, 'category_id'), 'it has no category_id'),
-    'annotation without box': (drop('annotations', 0, 'bbox'), 'of 1.jpg: bbox None is not'),
-    'annotation without area': (drop('annotations', 0, 'area'), 'of 1.jpg: area is None'),
-    'area a string': (annotation(0, area='12'), "area is '12', not a number"),
+    'annotation without box': (drop('annotations', 0, 'bbox'), 'of 1.jpg: it has no bbox'),
+    'annotation without area': (drop('annotations', 0, 'area'), 'of 1.jpg: it has no area'),
+    'area a string': (annotation(0, area='12'), "area is '12', it must be a finite number"),
     'unknown image': (annotation(0, image_id=9), 'annotation 1 of image 9: there is no such image'),
     'unknown class': (annotation(2, category_id=90), 'annotation 3 of .*no category 90'),
-    'box of three': (annotation(0, bbox=[1, 2, 3]), r'annotation 1 of 1.jpg: bbox \[1, 2, 3\] is'),
-    'box of six': (annotation(0, bbox=[1, 2, 3, 4, 5, 6]), r'is not \[x, y, width, height\]'),
-    'box a dict': (annotation(0, bbox={'x': 1}), r'is not \[x, y, width, height\]'),
-    'box of strings': (annotation(0, bbox=['1', '2', '3', '4']), 'no finite number'),
-    'box with null': (annotation(0, bbox=[1, 2, None, 4]), 'no finite number'),
-    'box nan': (annotation(0, bbox=[1, nan, 3, 4]), 'no finite number'),
-    'box infinite': (annotation(0, bbox=[1, 2, inf, 4]), 'no finite number'),
-    'box of negative width': (annotation(0, bbox=[9, 9, -3, 4]), 'negative size'),
+    'box of three': (
+        annotation(0, bbox=[1, 2, 3]),
+        r'annotation 1 of 1.jpg: bbox is \[1, 2, 3\], it must be \[x, y, width',
+    ),
+    'box of six': (
+        annotation(0, bbox=[1, 2, 3, 4, 5, 6]),
+        r'bbox is \[1, 2, 3, 4, 5, 6\], it must be \[x, y, width, height\]',
+    ),
+    'box a dict': (
+        annotation(0, bbox={'x': 1}),
+        r"bbox is {'x': 1}, it must be \[x, y, width, height\]",
+    ),
+    'box of strings': (
+        annotation(0, bbox=['1', '2', '3', '4']),
+        r"bbox is \['1', .*of finite numbers",
+    ),
+    'box with null': (annotation(0, bbox=[1, 2, None, 4]), 'bbox is .*None.*of finite numbers'),
+    'box nan': (annotation(0, bbox=[1, nan, 3, 4]), 'bbox is .*nan.*of finite numbers'),
+    'box infinite': (annotation(0, bbox=[1, 2, inf, 4]), 'bbox is .*inf.*of finite numbers'),
+    'box of negative width': (
+        annotation(0, bbox=[9, 9, -3, 4]),
+        'bbox is .*-3.*no size is negative',
+    ),
+    'areas 0': (every(area=0), '6 of 6 annotations would be skipped.*area is 0.*width [*] height'),
+    'areas negative': (every(area=-1), 'would be skipped.*area is 0 or less'),
+    'all crowds': (every(iscrowd=1), '6 of 6 .*iscrowd is 1.*Write 0'),
+    'all to be ignored': (every(ignore=1), '6 of 6 .*ignore is 1.*Write 0'),
+    'crowd a string': (annotation(0, iscrowd='0'), "iscrowd is '0', it must be 0 or 1"),
+    'classes that are not learned': (
+        lambda content: (
+            every(category_id=9)(content),
+            content['categories'].append(dict(id=9, name='bird')),
+        ),
+        '6 of 6 .*its class is none of the config',
+    ),
+    'images under the smallest size': (
+        lambda content: [i.update(width=20, height=15) for i in content['images']] and None,
+        '6 of 6 .*under filter_cfg.min_size.*min_size of the data set to 0',
+    ),
+    'boxes of two far corners': (two_corners, r'6 of 6 boxes end outside.*x2 - x1, y2 - y1'),
     'boxes of two corners': (corners, '6 annotations are wrong, the first 5'),
     'box without height': (annotation(0, bbox=[1, 2, 3, 0]), 'smaller than a pixel'),
-    'boxes relative': (every(bbox=[0.1, 0.2, 0.5, 0.5]), '6 of 6 .*in pixels'),
+    'boxes relative': (
+        every(bbox=[0.1, 0.2, 0.5, 0.5]),
+        'no bbox has a number above 1.*multiply.*in pixels',
+    ),
     'box right of the image': (annotation(0, bbox=[64, 1, 5, 5]), 'outside of the image'),
     'box above the image': (annotation(0, bbox=[1, -9, 5, 5]), 'outside of the image'),
     'boxes of larger images': (every(bbox=[300, 200, 50, 50]), '6 of 6 .*these images'),
     'segmentation null': (
         annotation(0, segmentation=None),
-        'no segmentation, and the config learns',
+        'segmentation is None, .*the config learns masks',
     ),
-    'segmentation absent': (drop('annotations', 0, 'segmentation'), 'it has no segmentation'),
-    'segmentation empty': (annotation(0, segmentation=[]), 'it has no segmentation'),
+    'segmentation absent': (
+        drop('annotations', 0, 'segmentation'),
+        'it has no segmentation, .*the config learns masks',
+    ),
+    'segmentation empty': (
+        annotation(0, segmentation=[]),
+        r'segmentation is \[\], .*the config learns masks',
+    ),
     'segmentation a string': (
         annotation(0, segmentation='1 2 3'),
-        'neither a list of polygons nor',
+        'segmentation is .*a list of polygons .*, or a dict',
     ),
     'segmentation flat': (annotation(0, segmentation=[1, 2, 3, 4, 5, 6]), 'a list of polygons'),
     'segmentation of points': (
@@ -483,7 +539,10 @@ COCO: Table = {
         annotation(0, segmentation={'size': [48, 64], 'counts': [5]}),
         'add up to the pixels',
     ),
-    'code null': (annotation(0, segmentation={'size': [48, 64], 'counts': None}), 'add up to'),
+    'code null': (
+        annotation(0, segmentation={'size': [48, 64], 'counts': None}),
+        "segmentation is {'size'.*a dict of size and counts",
+    ),
 }
 
 
@@ -494,17 +553,37 @@ JOINTS: Table = {
         '6 of 6 .*it has no keypoints.*this task',
     ),
     'joints of another skeleton': (annotation(0, keypoints=[1, 1, 2] * 16), '48 numbers, not 51'),
-    'joints without visibility': (annotation(0, keypoints=[1, 1] * 17), '34 numbers, not 51'),
+    'joints without visibility': (
+        annotation(0, keypoints=[1, 1] * 17),
+        r'keypoints is \[1, 1.*x, y, visibility',
+    ),
     'joints empty': (annotation(0, keypoints=[]), '0 numbers, not 51'),
-    'joints nested': (annotation(0, keypoints=[[1, 1, 2]] * 17), '17 numbers, not 51'),
-    'joints null': (annotation(0, keypoints=None), 'None numbers, not 51'),
-    'joint nan': (annotation(0, keypoints=[nan, 1, 2] * 17), 'no finite number'),
-    'joint a string': (annotation(0, keypoints=['1', 1, 2] * 17), 'no finite number'),
-    'visibility 3': (annotation(0, keypoints=[1, 1, 3] * 17), r'not 0, 1 or 2: \[3\]'),
-    'visibility a score': (annotation(0, keypoints=[1, 1, 0.7] * 17), r'not 0, 1 or 2: \[0.7\]'),
+    'joints nested': (
+        annotation(0, keypoints=[[1, 1, 2]] * 17),
+        r'keypoints is \[\[1, 1, 2\].*the finite numbers',
+    ),
+    'joints null': (annotation(0, keypoints=None), 'keypoints is None, it must be'),
+    'no joint labelled': (
+        every(keypoints=[0, 0, 0] * 17, num_keypoints=0),
+        '6 of 6 .*no joint has a visibility above 0.*Write x, y, 2',
+    ),
+    'joints labelled and not counted': (
+        every(num_keypoints=0),
+        '6 of 6 .*num_keypoints is 0, and joints are set.*number of its joints',
+    ),
+    'joint nan': (
+        annotation(0, keypoints=[nan, 1, 2] * 17),
+        r'keypoints is \[nan.*the finite numbers',
+    ),
+    'joint a string': (
+        annotation(0, keypoints=['1', 1, 2] * 17),
+        r"keypoints is \['1'.*the finite numbers",
+    ),
+    'visibility 3': (annotation(0, keypoints=[1, 1, 3] * 17), 'not 0, 1 or 2: 3'),
+    'visibility a score': (annotation(0, keypoints=[1, 1, 0.7] * 17), 'not 0, 1 or 2: 0.7'),
     'category of another skeleton': (
         lambda content: content['categories'][0].update(keypoints=['nose'] * 21),
-        "category 'person' has 21 keypoints, the model 17.*head",
+        "category 'person' has 21 keypoints, metainfo and head 17: .*describe the keypoints",
     ),
 }
 
@@ -528,6 +607,50 @@ IMAGES: Table = {
         lambda file: Image.new('RGB', (32, 24)).save(file),
         '32 wide and 24 high',
     ),
+}
+
+
+def skeleton(count: int = 5, **changes: Any) -> dict:
+    """A metainfo of mmpose."""
+    names = [f'joint {index}' for index in range(count)]
+    return (
+        dict(
+            dataset_name='mine',
+            keypoint_info={
+                k: dict(name=name, type='upper', swap='') for k, name in enumerate(names)
+            },
+            skeleton_info={0: dict(link=(names[0], names[1]))},
+            joint_weights=[1.0] * count,
+            sigmas=[0.05] * count,
+        )
+        | changes
+    )
+
+
+def keypoint(index: int, **changes: Any) -> dict:
+    """A skeleton with a change of one keypoint."""
+    info = skeleton()['keypoint_info']
+    return skeleton(keypoint_info={**info, index: {**info[index], **changes}})
+
+
+# A metainfo of five keypoints, where file and head have five too.
+SKELETONS: Table = {
+    'sigmas of another skeleton': (skeleton(sigmas=[0.1] * 17), 'sigmas has 17 numbers and .* 5'),
+    'weights of another skeleton': (skeleton(joint_weights=[1]), 'joint_weights has 1 numbers'),
+    'sigmas missing': (without(skeleton(), 'sigmas'), 'metainfo lacks sigmas: it takes dataset_na'),
+    'link of an unknown joint': (
+        skeleton(skeleton_info={0: dict(link=('joint 0', 'joint0'))}),
+        "'joint0' is no keypoint: did you mean 'joint 0'",
+    ),
+    'swap of an unknown joint': (keypoint(1, swap='left'), "'left' is no keypoint.*A swap"),
+    'swap of one side': (keypoint(1, swap='joint 2'), "swap of 'joint 1' is 'joint 2', whose own"),
+    'keypoints from 1': (
+        skeleton(keypoint_info=dict(enumerate(skeleton()['keypoint_info'].values(), 1))),
+        'must be 0 to 4, in order',
+    ),
+    'keypoints a list': (skeleton(keypoint_info=['nose']), 'metainfo is no description of'),
+    'file missing': (dict(from_file='no.py'), 'metainfo is no description.*no.py'),
+    'four keypoints': (skeleton(4), 'out_channels=5, metainfo 4 keypoints: set out_channels=4'),
 }
 
 LABELS = np.zeros((48, 64), np.uint8)
@@ -575,6 +698,7 @@ LISTS: Table = {
     'class a float': (line('a/1.jpg 1.0'), "line 2: 'a/1.jpg 1.0'"),
     'image of a list missing': (line('a/9.jpg 0'), '1 images are not in .*a/9.jpg'),
     'folder of a list missing': (line('c/1.jpg 0'), '1 images are not in .*c/1.jpg'),
+    'one class': (whole(b'a/1.jpg 1\nb/1.jpg 1\n'), 'all images are of class 1, the model has 2'),
     'list empty': (whole(b''), "line 1: ''"),
     'list no text': (whole(b'\xff\xfe\x00\x80'), 'is no list of images'),
 }

@@ -16,13 +16,14 @@ import bad_input_cases as cases
 import numpy as np
 import pytest
 import torch
-from mmcv.transforms import LoadImageFromFile
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.config import Config
-from mmengine.registry import MODELS, OPTIM_WRAPPERS
+from mmengine.registry import DATASETS, MODELS, OPTIM_WRAPPERS, TRANSFORMS, DefaultScope
 from mmengine.visualization import TensorboardVisBackend
 from PIL import Image
 
 from mmhrnet import HRNet, apis
+from mmhrnet.apis import coco_files
 from mmhrnet.apis.checks import check_data, config_errors, merge_options
 from mmhrnet.apis.config import dicts
 from mmhrnet.apis.predict import _bgr
@@ -37,7 +38,8 @@ CLASSES = ('cat', 'dog', 'person')
 TRAIN = ('train_dataloader',)
 TABLES = (
     *(cases.ARCHS, cases.OPTIONS, cases.INPUTS, cases.COCO, cases.JOINTS),
-    *(cases.IMAGES, cases.MAPS, cases.LISTS, cases.FOLDERS, cases.CONFIGS, cases.ARRAYS),
+    *(cases.SKELETONS, cases.IMAGES, cases.MAPS, cases.LISTS, cases.FOLDERS),
+    *(cases.CONFIGS, cases.ARRAYS),
 )
 
 
@@ -261,6 +263,54 @@ def test_keypoints(mistake: Any, message: str, mini: bool, base: Callable, tmp_p
     one_error(lambda: check_data(cfg, TRAIN), message)
 
 
+@pytest.fixture
+def five_joints(base: Callable, tmp_path: Path) -> Config:
+    """Persons of five keypoints."""
+    write_images(tmp_path / 'images')
+    content = coco(joints=True)
+    content['categories'] = [dict(id=1, name='person')]
+    for entry in content['annotations']:
+        entry.update(keypoints=[9, 9, 2] * 5, num_keypoints=5)
+    cfg = use_coco(base(POSE), tmp_path, content)
+    cfg.train_dataloader.dataset.metainfo = cases.skeleton()
+    cfg.model.head.out_channels = 5
+    return cfg
+
+
+@of(cases.SKELETONS)
+def test_metainfo_of_keypoints(mistake: dict, message: str, five_joints: Config) -> None:
+    five_joints.train_dataloader.dataset.metainfo = mistake
+    one_error(lambda: check_data(five_joints, TRAIN), message)
+
+
+def test_the_advice_on_the_number_of_keypoints_works(five_joints: Config, base: Callable) -> None:
+    """From COCO's keypoints to five, as the errors say."""
+    dataset = five_joints.train_dataloader.dataset
+    dataset.metainfo, five_joints.model.head.out_channels = None, 17
+    one_error(lambda: check_data(five_joints, TRAIN), 'keypoints has 15 numbers, not 51.*metainfo')
+    five_joints.model.head.out_channels = 5
+    one_error(lambda: check_data(five_joints, TRAIN), 'out_channels=5, .*17 keypoints.*metainfo of')
+    dataset.metainfo = cases.skeleton()
+    check_data(five_joints, TRAIN)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        built = DATASETS.build(dataset)
+        maps = [built[0]['data_samples'].gt_fields.heatmaps for _ in range(4)]  # some are flipped
+    assert {len(heatmaps) for heatmaps in maps} == {5}
+
+
+def test_a_joint_that_is_never_labelled_is_a_warning_with_its_name(
+    five_joints: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / 'a.json'
+    content = json.loads(file.read_text())
+    for entry in content['annotations']:
+        entry['keypoints'][6:9] = [0, 0, 0]
+    file.write_text(json.dumps(content))
+    check_data(five_joints, TRAIN)
+    (record,) = caplog.records
+    assert record.message.endswith('nothing teaches 1 of the keypoints (joint 2)')
+
+
 @of(cases.IMAGES)
 def test_images(
     mistake: Callable[[Path], Any], message: str, base: Callable, tmp_path: Path
@@ -321,6 +371,62 @@ def test_boxes_alone_need_no_masks(base: Callable, tmp_path: Path) -> None:
     check_data(use_coco(base('mmdet/faster_rcnn_hrnetv2p_w32'), tmp_path, content), TRAIN)
 
 
+def test_the_smallest_file_passes(base: Callable, tmp_path: Path) -> None:
+    write_images(tmp_path / 'images')
+    box = dict(id=0, image_id=1, category_id=1, bbox=[2, 2, 10, 40], area=400, iscrowd=0)
+    content = {**coco(), 'images': coco()['images'][:1], 'annotations': [box]}
+    check_data(use_coco(base('mmdet/faster_rcnn_hrnetv2p_w32'), tmp_path, content), TRAIN)
+
+
+def test_a_class_without_objects_is_a_warning_with_its_name(
+    base: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / 'images')
+    content = coco()
+    for entry in content['annotations']:
+        entry['iscrowd'] = int(entry['category_id'] == 2)
+    check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
+    (record,) = caplog.records
+    assert record.message.endswith('a.json: nothing teaches 1 of the classes (dog)')
+
+
+def test_large_files_are_read_in_parts(
+    base: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last annotation is as well looked at as the first, wherever the lists stand."""
+    monkeypatch.setattr(coco_files, 'PART', 500)
+    write_images(tmp_path / 'images')
+    content = coco()
+    content['annotations'][1]['note'] = [{'a': 1}, {'b': '}, {'}]
+    for order in (sorted(content), sorted(content, reverse=True)):
+        file = tmp_path / 'a.json'
+        file.write_text(json.dumps({key: content[key] for key in order}, indent=1))
+        found = coco_files.read_coco(file, coco_files.Masked)
+        assert [a['id'] for a in found.annotations] == [1, 2, 3, 4, 5, 6]
+    content['annotations'][5]['bbox'] = [1]
+    cfg = use_coco(base(MASK_RCNN), tmp_path, content)
+    one_error(lambda: check_data(cfg, TRAIN), r'1 annotations are wrong.*annotation 6 of 3.jpg')
+
+
+def test_the_advice_on_the_order_of_categories_works(base: Callable, tmp_path: Path) -> None:
+    """Also where the files of training and validation differ in it."""
+    write_images(tmp_path / 'images')
+    content = coco()
+    content['categories'].reverse()
+    cfg = use_coco(base(MASK_RCNN), tmp_path, content)
+    one_error(lambda: check_data(cfg, TRAIN), 'in the order cat, dog, person .their ids may stay')
+    content['categories'].sort(key=lambda category: CLASSES.index(category['name']))
+    content['categories'] = [dict(c, id=10 - c['id']) for c in content['categories']]
+    for entry in content['annotations']:
+        entry['category_id'] = 10 - entry['category_id']
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    check_data(cfg, TRAIN)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))
+    labels = [i['bbox_label'] for k in range(3) for i in dataset.get_data_info(k)['instances']]
+    assert labels == [0, 1, 2, 0, 1, 2]
+
+
 def test_images_of_a_secret_test_need_no_annotations(base: Callable, tmp_path: Path) -> None:
     write_images(tmp_path / 'images')
     cfg = use_coco(base(MASK_RCNN), tmp_path, {'images': coco()['images']})
@@ -370,7 +476,7 @@ def segmentation(base: Callable, tmp_path: Path) -> Config:
     write_images(tmp_path / 'images')
     (tmp_path / 'maps').mkdir()
     for index in (1, 2, 3):
-        Image.fromarray(cases.LABELS).save(tmp_path / f'maps/{index}.png')
+        Image.fromarray(cases.LABELS + index).save(tmp_path / f'maps/{index}.png')
     cfg = base(FCN)
     cfg.train_dataloader.dataset = dict(
         type='BaseSegDataset',
@@ -399,6 +505,63 @@ def test_label_maps_may_hold_255_and_palettes(segmentation: Config, tmp_path: Pa
     check_data(segmentation, TRAIN)
 
 
+def test_masks_of_0_and_255_are_told(segmentation: Config, tmp_path: Path) -> None:
+    for index in (1, 2, 3):
+        mask = cases.LABELS.copy()
+        mask[9:20] = 255
+        Image.fromarray(mask).save(tmp_path / f'maps/{index}.png')
+    segmentation.train_dataloader.dataset.metainfo = dict(classes=['ground', 'road'])
+    segmentation.model.decode_head.num_classes = 2
+    one_error(lambda: check_data(segmentation, TRAIN), 'one class .*255 means no class: write 1')
+
+
+@pytest.mark.parametrize('value', [0, 255])
+def test_label_maps_of_one_value_are_told(value: int, segmentation: Config, tmp_path: Path) -> None:
+    for index in (1, 2, 3):
+        Image.fromarray(cases.LABELS + value).save(tmp_path / f'maps/{index}.png')
+    one_error(lambda: check_data(segmentation, TRAIN), f'(one|no) class .*hold .{value}.')
+
+
+def test_classes_in_no_label_map_are_a_warning_with_their_names(
+    segmentation: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    segmentation.train_dataloader.dataset.reduce_zero_label = True
+    check_data(segmentation, TRAIN)
+    (record,) = caplog.records
+    assert '5 of the classes (class 3, class 4, ' in record.message
+    assert 'in the 3 of 3 label maps looked at, they hold [1, 2, 3]' in record.message
+
+
+def turn(file: Path, orientation: int) -> None:
+    """Writes the picture as a phone does that was held otherwise."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(file) as picture:
+        picture.save(file, exif=exif)
+
+
+def test_images_that_exif_turns_are_told(segmentation: Config, tmp_path: Path) -> None:
+    turn(tmp_path / 'images/2.jpg', 6)
+    message = "is 64x48, its image 48x64. The EXIF .*color_type='color_ignore_orientation'"
+    one_error(lambda: check_data(segmentation, TRAIN), message)
+    step = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+    segmentation.train_dataloader.dataset.pipeline = [step]
+    check_data(segmentation, TRAIN)
+
+
+def test_boxes_of_images_that_exif_turns_are_told(
+    base: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / 'images')
+    turn(tmp_path / 'images/2.jpg', 8)
+    cfg = use_coco(base(MASK_RCNN), tmp_path, coco())
+    one_error(lambda: check_data(cfg, TRAIN), '48 wide and 64 high.*The EXIF of 2.jpg turns it')
+    turn(tmp_path / 'images/2.jpg', 3)
+    check_data(cfg, TRAIN)
+    (record,) = caplog.records
+    assert '2.jpg: the EXIF turns 1 of 3 images looked at' in record.message
+
+
 def test_a_folder_without_images_of_the_suffix(segmentation: Config) -> None:
     segmentation.train_dataloader.dataset.img_suffix = '_leftImg8bit.png'
     one_error(lambda: check_data(segmentation, TRAIN), r'no images \*_leftImg8bit.png .*img_suffix')
@@ -421,6 +584,40 @@ def classification(base: Callable, tmp_path: Path) -> Config:
     )
     cfg.model.head.num_classes = 2
     return cfg
+
+
+def test_classes_in_no_line_are_a_warning(
+    classification: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    classification.train_dataloader.dataset.ann_file = 'list.txt'
+    classification.model.head.num_classes = 4
+    cases.line('b/1.jpg 3')(tmp_path)
+    check_data(classification, TRAIN)
+    (record,) = caplog.records
+    assert record.message.endswith('list.txt: nothing teaches 1 of the classes (2)')
+
+
+def test_folders_in_another_order_than_the_classes(classification: Config) -> None:
+    classification.train_dataloader.dataset.metainfo = dict(classes=('b', 'a'))
+    one_error(lambda: check_data(classification, TRAIN), r"sorted names.*classes=\('a', 'b'\)")
+
+
+def test_images_of_a_loader_of_ones_own(classification: Config, tmp_path: Path) -> None:
+    """Arrays pass, and one that is broken is named."""
+
+    @TRANSFORMS.register_module(force=True)
+    class LoadArray(BaseTransform):
+        def transform(self, results: dict) -> dict:
+            return {**results, 'img': np.load(results['img_path'])}
+
+    for name in ('a', 'b'):
+        (tmp_path / f'images/{name}/1.jpg').unlink()
+        np.save(tmp_path / f'images/{name}/1.npy', np.zeros((48, 64, 3), np.uint8))
+    dataset = classification.train_dataloader.dataset
+    dataset.update(extensions=('.npy',), pipeline=[dict(type='LoadArray')])
+    check_data(classification, TRAIN)
+    (tmp_path / 'images/b/1.npy').write_bytes(b'no array')
+    one_error(lambda: check_data(classification, TRAIN), 'b/1.npy: LoadArray cannot load it')
 
 
 @of(cases.LISTS)

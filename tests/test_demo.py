@@ -185,6 +185,14 @@ def test_images_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path, sc
         read_image(scene, max_pixels=100)
 
 
+def test_images_that_pillow_takes_for_bombs_are_named(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(ImageError, match=f'{scene.name} is no readable image.*Image size'):
+        read_image(scene)
+
+
 def test_weights_that_leave_a_head_random_are_refused(untrained: object, tmp_path: Path) -> None:
     config, checkpoint = untrained('mmpretrain')
     content = checkpoints.load(checkpoint)

@@ -85,7 +85,8 @@ NO_WEIGHTS = """Three ways out:
 def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
     """Raises a ConfigError that lists what is not there, or names what is wrong in the data."""
     check_paths(cfg, loaders)
-    check_contents(cfg, loaders)
+    with config_errors():  # steps of the pipelines are built
+        check_contents(cfg, loaders)
 
 
 def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:

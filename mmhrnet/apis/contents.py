@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from mmengine.registry import DATASETS
 
 from mmhrnet.apis.annotations import CocoTask, check_coco
 from mmhrnet.apis.config import LOADERS, ConfigError, datasets, dicts
-from mmhrnet.apis.labels import ClassTask, MapTask, check_class_list, check_label_maps
+from mmhrnet.apis.labels import IMAGES, ClassTask, MapTask, check_class_list, check_label_maps
+from mmhrnet.apis.loaders import Loader, make_loader
+from mmhrnet.apis.skeletons import check_skeleton
 
 FACES = ('AFLWDataset', 'COFWDataset', 'Face300WDataset', 'WFLWDataset')
-JOINTS = ('out_channels', 'num_joints', 'num_keypoints')  # how heads call the number of keypoints
 HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
 CHECKS: dict[type, Callable[[Any], None]] = {
     CocoTask: check_coco,
@@ -40,7 +41,7 @@ def _tasks(cfg: Config, loader: str) -> Iterator[Any]:
     for dataset in datasets(cfg, (loader,)):
         make = TASKS.get((cfg.get('default_scope'), _type(dataset)))
         if make:
-            yield make(cfg, dataset, labelled)
+            yield make(cfg, dataset, labelled, loader == LOADERS[0])
 
 
 def _type(dataset: ConfigDict) -> str:
@@ -74,8 +75,13 @@ def _classes(cfg: Config, dataset: ConfigDict) -> tuple[str, ...] | None:
     if 'classes' not in meta:
         meta = getattr(_host_class(cfg, dataset), 'METAINFO', {})
     names = meta.get('classes')
+    if isinstance(names, str) and not Path(names).is_file():
+        raise ConfigError(
+            f'metainfo has classes={names!r}, a text: write ({names!r},), with a comma'
+        )
     if names is None or isinstance(names, str):
         return None
+    _check_palette(meta.get('palette'), len(names))
     for node in dicts(cfg.model):
         for head in dicts([node.get(name) for name in HEADS]):
             if head.get('num_classes', len(names)) != len(names):
@@ -87,25 +93,45 @@ def _classes(cfg: Config, dataset: ConfigDict) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _detection(cfg: Config, dataset: ConfigDict, labelled: bool) -> CocoTask:
-    masks = any(step.get('with_mask') for step in dicts(dataset.get('pipeline')))
-    folder = _path(dataset, 'img', 'img_path')
+def _check_palette(palette: Any, count: int) -> None:
+    """mmdet draws with it after the training, and takes one colour for all classes too."""
+    one = isinstance(palette, str) or (palette and not isinstance(palette[0], (list, tuple)))
+    if palette and not one and len(palette) < count:
+        raise ConfigError(
+            f'metainfo has a palette of {len(palette)} colours and {count} classes: give a colour '
+            'to each class, or leave out the palette'
+        )
+
+
+def _loader(cfg: Config, dataset: ConfigDict) -> Loader:
+    return make_loader(cfg.default_scope, dataset.get('pipeline') or [])
+
+
+def _detection(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
+    filters = (not dataset.get('test_mode') and dataset.get('filter_cfg')) or {}
     return CocoTask(
-        _need_file(dataset), folder, _classes(cfg, dataset), None, masks, True, labelled
+        _need_file(dataset),
+        _path(dataset, 'img', 'img_path'),
+        _loader(cfg, dataset),
+        classes=_classes(cfg, dataset),
+        masks=any(step.get('with_mask') for step in dicts(dataset.get('pipeline'))),
+        labelled=labelled,
+        training=training,
+        min_size=filters.get('min_size', 0),
     )
 
 
-def _pose(cfg: Config, dataset: ConfigDict, labelled: bool) -> CocoTask:
-    head = cfg.model.get('head') or {}
-    joints = next((head[name] for name in JOINTS if isinstance(head.get(name), int)), None)
+def _pose(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
     persons = Path(dataset.get('bbox_file') or '')
     return CocoTask(
         _need_file(dataset),
         _path(dataset, 'img'),
-        joints=joints,
+        _loader(cfg, dataset),
+        joints=check_skeleton(cfg, dataset, _host_class(cfg, dataset)),
         strict=_type(dataset) == 'CocoDataset',
         labelled=labelled,
         persons=persons if persons.is_file() else None,
+        training=training,
     )
 
 
@@ -116,7 +142,7 @@ def _need_file(dataset: ConfigDict) -> Path:
     return file
 
 
-def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool) -> MapTask:  # noqa: ARG001
+def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> MapTask:
     host = _host_class(cfg, dataset)
     known = signature(host).parameters
 
@@ -124,10 +150,14 @@ def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool) -> MapTask: 
         default = known[name].default if name in known else BASE_SEG[name]
         return dataset.get(name, default)
 
-    names = _classes(cfg, dataset)
+    ignored = next(dicts(cfg.model.get('decode_head')), ConfigDict()).get('ignore_index', 255)
+    names: Sequence[str | None] | None = _classes(cfg, dataset) if labelled else None
     own = getattr(host, 'METAINFO', {}).get('classes')
-    remapped = own is not None and names is not None and list(names) != list(own)
-    count = None if remapped or names is None else len(names) + bool(option('reduce_zero_label'))
+    if own is not None and names is not None:  # mmseg ignores what is left out
+        names = [name if name in names else None for name in own]
+    if names is not None:
+        labels = [None, *names] if option('reduce_zero_label') else names
+        names = tuple(None if k == ignored else name for k, name in enumerate(labels))
     list_file = _file(dataset)
     return MapTask(
         _path(dataset, 'img_path'),
@@ -135,11 +165,14 @@ def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool) -> MapTask: 
         option('img_suffix'),
         option('seg_map_suffix'),
         list_file if list_file and list_file.is_file() else None,
-        count,
+        _loader(cfg, dataset),
+        names,
+        ignored,
+        training,
     )
 
 
-def _classification(cfg: Config, dataset: ConfigDict, labelled: bool) -> ClassTask:  # noqa: ARG001
+def _classification(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> ClassTask:  # noqa: ARG001
     names = (dataset.get('metainfo') or {}).get('classes')
     file = _file(dataset)
     split = Path(dataset.get('data_root') or '', 'meta', f'{dataset.get("split")}.txt')
@@ -150,7 +183,15 @@ def _classification(cfg: Config, dataset: ConfigDict, labelled: bool) -> ClassTa
         raise ConfigError(
             f'model.head has num_classes={count}, the data set {len(names)} classes: change one'
         )
-    return ClassTask(_path(dataset, 'img_path'), file, count, names and tuple(names))
+    return ClassTask(
+        _path(dataset, 'img_path'),
+        file,
+        _loader(cfg, dataset),
+        count,
+        names and tuple(names),
+        training,
+        tuple(dataset.get('extensions') or IMAGES),
+    )
 
 
 BASE_SEG = {'img_suffix': '.jpg', 'seg_map_suffix': '.png', 'reduce_zero_label': False}
@@ -158,7 +199,7 @@ SEGMENTATION = (
     *('ADE20KDataset', 'BaseSegDataset', 'CityscapesDataset', 'COCOStuffDataset', 'LIPDataset'),
     *('PascalContextDataset', 'PascalContextDataset59'),
 )
-TASKS: dict[tuple[Any, str], Callable[[Config, ConfigDict, bool], Any]] = {
+TASKS: dict[tuple[Any, str], Callable[[Config, ConfigDict, bool, bool], Any]] = {
     ('mmdet', 'CocoDataset'): _detection,
     **{('mmpose', name): _pose for name in ('CocoDataset', *FACES)},
     **{('mmseg', name): _segmentation for name in SEGMENTATION},

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mmhrnet.apis.annotations import CORRECT, check_images, raise_faults
+from mmhrnet.apis.annotations import check_images, warn_of_untaught
+from mmhrnet.apis.coco_files import CORRECT, raise_faults
 from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.images import read_image
+from mmhrnet.apis.loaders import Loader, sample
+from mmhrnet.terminal import last_line
 
-SAMPLE = 20  # pairs of image and label map that are opened
 IMAGES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # those that mmpretrain lists
-IGNORED = 255  # the label without a class
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,11 @@ class MapTask:
         image_suffix: How the name of an image ends.
         map_suffix: How that of its label map ends.
         list_file: Names of the images without suffix, one a line; None takes all.
-        classes: Number of labels, from 0; None takes any.
+        loader: What reads the images.
+        classes: Names of the classes by label, None for one that is not learned; None for all
+            takes any label.
+        ignored: The label without a class.
+        training: Whether it is learned from.
     """
 
     images: Path
@@ -36,7 +40,10 @@ class MapTask:
     image_suffix: str
     map_suffix: str
     list_file: Path | None
-    classes: int | None
+    loader: Loader = field(compare=False)
+    classes: tuple[str | None, ...] | None
+    ignored: int
+    training: bool
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,20 @@ class ClassTask:
     Attributes:
         folder: Folder of the images, or of one folder for each class.
         list_file: Lines of '<file name> <class index>'; None takes the folders as classes.
+        loader: What reads the images.
         classes: Number of classes.
         names: Their names, if the config says them.
+        training: Whether it is learned from.
+        suffixes: How the names of images end.
     """
 
     folder: Path
     list_file: Path | None
+    loader: Loader = field(compare=False)
     classes: int
     names: tuple[str, ...] | None
+    training: bool
+    suffixes: tuple[str, ...] = IMAGES
 
 
 def check_label_maps(task: MapTask) -> None:
@@ -72,9 +85,13 @@ def check_label_maps(task: MapTask) -> None:
     absent = [f'{name}{task.map_suffix}' for name in names if name not in there]
     fix = 'Get or make them, or correct data_prefix or seg_map_suffix'
     raise_faults(task.maps, f'of {len(names)} label maps are not there', absent, fix)
-    sample = names[:: -(-len(names) // SAMPLE)]
-    faults = [fault for name in sample if (fault := _map_fault(task, name))]
-    raise_faults(task.maps, f'of {len(sample)} label maps looked at are wrong', faults, CORRECT)
+    some = sample(names)
+    labels: set[int] = set()
+    faults = [fault for name in some if (fault := _map_fault(task, name, labels))]
+    raise_faults(task.maps, f'of {len(some)} label maps looked at are wrong', faults, CORRECT)
+    task.loader.warn_of_turned([_image(task, name) for name in some], 'label maps')
+    if task.classes:
+        _check_taught(task, labels, len(some), len(names))
 
 
 def _names(folder: Path, suffix: str) -> list[str]:
@@ -82,24 +99,50 @@ def _names(folder: Path, suffix: str) -> list[str]:
     return sorted(file.removesuffix(suffix) for file in files if file.endswith(suffix))
 
 
-def _map_fault(task: MapTask, name: str) -> str:
+def _image(task: MapTask, name: str) -> Path:
+    return task.images / f'{name}{task.image_suffix}'
+
+
+def _map_fault(task: MapTask, name: str, labels: set[int]) -> str:
+    """What is wrong with a label map, or nothing; adds the labels that it holds."""
     file = task.maps / f'{name}{task.map_suffix}'
     try:
         with Image.open(file) as picture:
-            labels = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        return f'{file} is no readable image: {error}'
-    if labels.ndim != 2:
-        return f'{file} has {labels.shape[2]} channels: a label map holds one class index a pixel'
-    height, width = read_image(task.images / f'{name}{task.image_suffix}').shape[:2]
-    if labels.shape != (height, width):
-        return f'{file} is {labels.shape[1]}x{labels.shape[0]}, its image {width}x{height}'
-    found = np.unique(labels)
-    unknown = [int(k) for k in found if k != IGNORED and task.classes and k >= task.classes]
+            array = np.asarray(picture)
+    except Exception as error:  # a decoder may raise anything
+        return f'{file} is no readable image: {last_line(error)}'
+    if array.ndim != 2:
+        return f'{file} has {array.shape[2]} channels: a label map holds one class index a pixel'
+    size = task.loader.size(_image(task, name))
+    if size and array.shape[::-1] != size:
+        turn = task.loader.explain_turn(_image(task, name))
+        width, height = array.shape[::-1]
+        return f'{file} is {width}x{height}, its image {size[0]}x{size[1]}. {turn}'.rstrip('. ')
+    found = set(np.unique(array).tolist())
+    labels |= found
+    unknown = sorted(k for k in found - {task.ignored} if task.classes and k >= len(task.classes))
     if unknown:
-        last = (task.classes or 0) - 1
-        return f'{file} holds the labels {unknown}: only 0 to {last}, and {IGNORED} for no class'
+        last = len(task.classes or ()) - 1
+        return (
+            f'{file} holds the labels {unknown}: only 0 to {last}, and {task.ignored} for no class'
+        )
     return ''
+
+
+def _check_taught(task: MapTask, labels: set[int], looked: int, total: int) -> None:
+    """Warns of classes that no map holds; an error where there is but one to learn."""
+    classes = dict(enumerate(task.classes or ()))
+    wanted = {name for name in classes.values() if name is not None}
+    taught = {classes.get(label) for label in labels} & wanted
+    where = f' in the {looked} of {total} label maps looked at, they hold {sorted(labels)[:20]}'
+    masks = len(wanted) == 2 and labels == {0, task.ignored}
+    alone = task.training and looked == total and len(taught) < min(2, len(wanted))
+    if masks or alone or not taught:
+        count = 'one class' if taught else 'no class'
+        fix = f'{task.ignored} means no class: write 1 instead' if masks else CORRECT
+        raise ConfigError(f'{task.maps}: there is {count} to learn{where}. {fix}')
+    if task.training:
+        warn_of_untaught(task.maps, 'classes', sorted(wanted - taught), where)
 
 
 def check_class_list(task: ClassTask) -> None:
@@ -108,7 +151,7 @@ def check_class_list(task: ClassTask) -> None:
         where, files = task.folder, _classified(task)
     else:
         where, files = task.list_file, list(_listed(task.list_file, task))
-    check_images(where, task.folder, {file: {} for file in files})
+    check_images(where, task.folder, {file: {} for file in files}, task.loader)
 
 
 def _listed(list_file: Path, task: ClassTask) -> Iterator[str]:
@@ -119,8 +162,22 @@ def _listed(list_file: Path, task: ClassTask) -> Iterator[str]:
     faults = [f'line {n}: {f}' for n, line in enumerate(lines, 1) if (f := _line_fault(line, task))]
     fix = 'A line is: <file name> <class index>, as in: cats/1.jpg 0'
     raise_faults(list_file, 'lines are wrong', faults, fix)
-    for line in lines:
-        yield line.strip().rsplit(' ', 1)[0]
+    entries = [line.strip().rsplit(' ', 1) for line in lines]
+    if task.training:
+        _check_classes_taught(list_file, task, {int(label) for _, label in entries})
+    for name, _ in entries:
+        yield name
+
+
+def _check_classes_taught(path: Path, task: ClassTask, found: set[int]) -> None:
+    if len(found) == 1 < task.classes:
+        raise ConfigError(
+            f'{path}: all images are of class {found.pop()}, the model has {task.classes} classes: '
+            'count them from 0, and list images of each'
+        )
+    names: Sequence[str] = task.names or [str(index) for index in range(task.classes)]
+    unseen = [name for index, name in enumerate(names) if index not in found]
+    warn_of_untaught(path, 'classes', unseen)
 
 
 def _line_fault(line: str, task: ClassTask) -> str:
@@ -141,12 +198,17 @@ def _classified(task: ClassTask) -> list[str]:
             f'{task.folder} has {len(folders)} class folders, the model {task.classes} '
             f'classes{only}: change model.head.num_classes and metainfo.classes, or the folders'
         )
+    if task.names and names != list(task.names) and names == sorted(task.names):
+        raise ConfigError(
+            f'{task.folder}: labels follow the sorted names of the folders, metainfo.classes have '
+            f'another order: set metainfo=dict(classes={tuple(names)!r}) in every data set'
+        )
     files = {
-        folder.name: [f for f in folder.rglob('*') if f.suffix.lower() in IMAGES]
+        folder.name: [f for f in folder.rglob('*') if f.suffix.lower() in task.suffixes]
         for folder in folders
     }
     empty = [name for name, some in files.items() if not some]
-    fix = f'Fill them with files of {", ".join(IMAGES)}, or take them away'
+    fix = f'Fill them with files of {", ".join(task.suffixes)}, or take them away'
     raise_faults(task.folder, 'class folders have no image', empty, fix)
     found = sorted(file for some in files.values() for file in some)
     return [file.relative_to(task.folder).as_posix() for file in found]
