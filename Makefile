@@ -18,8 +18,9 @@ DEMO = $(or $(DEMO_$(TASK)),$(error TASK=$(TASK) is unknown: use det, pose, seg 
 demo: setup
 	$(PY) tools/train.py configs/$(DEMO).py --mini --work-dir work_dirs/demo_$(TASK)
 
+# Two processes, which the tests of a file do not share: some of them follow one another.
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 test-all: lint
 	$(PY) -m pytest -m ''

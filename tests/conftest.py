@@ -20,6 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / 'shared' / 'data'
 
 
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    torch.set_num_threads(1)  # processes that share two cores
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--figures', help='JSON file that takes what the tests measured')
 
