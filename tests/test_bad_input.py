@@ -616,6 +616,8 @@ def test_images_of_a_loader_of_ones_own(classification: Config, tmp_path: Path) 
     dataset = classification.train_dataloader.dataset
     dataset.update(extensions=('.npy',), pipeline=[dict(type='LoadArray')])
     check_data(classification, TRAIN)
+    dataset.pipeline = [LoadArray()]
+    check_data(classification, TRAIN)
     (tmp_path / 'images/b/1.npy').write_bytes(b'no array')
     one_error(lambda: check_data(classification, TRAIN), 'b/1.npy: LoadArray cannot load it')
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,14 @@ def sample(names: Sequence[str]) -> Sequence[str]:
     return names[:: -(-len(names) // SAMPLE)] if names else names
 
 
-def make_loader(scope: str, pipeline: Sequence[Mapping[str, Any]]) -> Loader:
-    """Of the first step of a pipeline, which is what loads; the usual one where there is none."""
-    step = pipeline[0] if pipeline else dict(type='LoadImageFromFile')
+def make_loader(scope: str, pipeline: Sequence[Any]) -> Loader:
+    """Of the step that loads by its name, else the first; the usual one where there is none."""
+    steps = [*pipeline, dict(type='LoadImageFromFile')]
+    names = [str(step.get('type') if isinstance(step, dict) else step) for step in steps]
+    named = (step for step, name in zip(pipeline, names) if 'LoadImage' in name)
+    step = next(named, steps[0])
     with DefaultScope.overwrite_default_scope(scope):
-        return Loader(TRANSFORMS.build(step))
+        return Loader(TRANSFORMS.build(step) if isinstance(step, dict) else step)
 
 
 class Loader:
