@@ -211,9 +211,13 @@ def test_letters_that_the_screen_lacks_are_escaped() -> None:
     assert result.stderr.splitlines() == [rb'-c: \xf6\udcff']
 
 
-def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     with pytest.raises(SystemExit) as error, one_line():
         signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
     assert error.value.code == 130
     assert capsys.readouterr().err.endswith(': stopped\n')
 

@@ -44,7 +44,6 @@ class COCOeval(PyCOCOeval):
     """
 
     evalImgs: Any  # noqa: N815 (pycocotools' names)
-    eval: Any
     stats: Any
 
     def __init__(
@@ -68,7 +67,7 @@ class COCOeval(PyCOCOeval):
         self._gts = self._grouped(self.cocoGt, self._person)
         self._dts = self._grouped(self.cocoDt, self._detection)
         self.evalImgs = []
-        self.eval = {}
+        self.eval: Any = {}
         if self.cocoDt.anns and not self._dts:
             say_nothing_detected()
 
