@@ -23,13 +23,18 @@ class MissedEvaluationHook(Hook):
     def __init__(self) -> None:
         self._evaluated: int | None = None  # after so many iterations
         self._missed = False
+        self._counts: dict[str, Any] = {}  # what the uninterrupted evaluation saves with the best
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         self._missed = checkpoint.get('evaluated') is False
+        info = checkpoint['message_hub']['runtime_info'] if self._missed else {}
+        self._counts = {key: info[key] for key in ('epoch', 'iter') if key in info}
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0 and self._missed and runner.val_loop and _is_due(runner):
             runner.logger.info('MissedEvaluationHook: the checkpoint was not evaluated yet')
+            for name, count in self._counts.items():  # MMEngine has set those of what is next
+                runner.message_hub.update_info(name, count)
             runner.val_loop.run()
 
     def before_val(self, runner: Runner) -> None:
