@@ -11,6 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from mmhrnet.bridges import bridge_reasons, install_bridges, mmcv_bounds, xtcocotools
+from mmhrnet.bridges.imports import after_import
 from mmhrnet.bridges.oks_eval import COCOeval
 
 
@@ -41,6 +42,20 @@ def test_install_twice_changes_nothing() -> None:
     before = list(sys.meta_path)
     install_bridges()
     assert sys.meta_path == before
+
+
+def test_two_actions_after_one_import_are_both_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'imported_later.py').write_text('done = []')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, 'meta_path', list(sys.meta_path))
+    actions = [lambda module: module.done.append(1), lambda module: module.done.append(2)]
+    for action in (*actions, actions[0]):
+        after_import('imported_later', action)
+    import imported_later
+
+    assert sorted(imported_later.done) == [1, 2]
 
 
 def test_reasons_name_every_bridge() -> None:

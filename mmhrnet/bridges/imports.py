@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+Context = Callable[[ModuleType], AbstractContextManager[None]]
+
 
 class _AroundImport(MetaPathFinder):
-    """Runs the code of one module inside a context; the other finders still find it."""
+    """Runs the code of one module inside contexts; the other finders still find it."""
 
-    def __init__(
-        self, name: str, context: Callable[[ModuleType], AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.context = context
+        self.contexts: list[Context] = []
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -35,28 +36,40 @@ class _AroundImport(MetaPathFinder):
         run = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            with self.context(module):
+            with ExitStack() as stack:
+                for context in self.contexts:
+                    stack.enter_context(context(module))
                 run(module)
 
         loader.exec_module = exec_module  # type: ignore[method-assign]
 
 
-def around_import(name: str, context: Callable[[ModuleType], AbstractContextManager[None]]) -> None:
-    """Runs the code of the module ``name``, when somebody imports it, inside ``context``."""
-    known = any(isinstance(f, _AroundImport) and f.name == name for f in sys.meta_path)
-    if not known:
-        sys.meta_path.insert(0, _AroundImport(name, context))
+def around_import(name: str, context: Context) -> None:
+    """Runs the code of the module ``name``, when somebody imports it, inside ``context`` too."""
+    finders = (f for f in sys.meta_path if isinstance(f, _AroundImport) and f.name == name)
+    finder = next(finders, None)
+    if finder is None:
+        finder = _AroundImport(name)
+        sys.meta_path.insert(0, finder)
+    if context not in finder.contexts:
+        finder.contexts.append(context)
 
 
 def after_import(name: str, action: Callable[[ModuleType], None]) -> None:
     """Calls ``action`` with the module ``name``: now if it is imported, else once it is."""
     if name in sys.modules:
         action(sys.modules[name])
-        return
+    else:
+        around_import(name, _before(action))
+
+
+@cache
+def _before(action: Callable[[ModuleType], None]) -> Context:
+    """A context that ends with the action; the same one for the same action."""
 
     @contextmanager
     def context(module: ModuleType) -> Iterator[None]:
         yield
         action(module)
 
-    around_import(name, context)
+    return context

@@ -31,6 +31,7 @@ MODULE = 'mmengine.runner.checkpoint'
 LOADER = '_load_checkpoint_to_model'
 USERS = (  # modules that took the function by name, if they were imported before this package
     'mmengine.runner.runner',
+    'mmengine.infer.infer',
     'mmdet.apis.det_inferencer',
     'mmpose.apis.inferencers.base_mmpose_inferencer',
 )
@@ -98,7 +99,6 @@ def _fit_parts(module: ModuleType) -> None:
 
 
 def _read_configs(module: ModuleType) -> None:
-    _fit_to_the_model(module)
     inferencer = module.BaseInferencer
     original = inferencer._init_model
     if hasattr(original, 'fits_checkpoints'):
