@@ -1,7 +1,7 @@
 """One HRNet for OpenMMLab: ``type='mmhrnet.HRNet'`` in any config of its libraries.
 
 Importing this package is light: it prepares the bridges that the installed upstream versions
-need (``python -m mmhrnet doctor`` lists them) and imports neither torch nor a host library.
+need (``mmhrnet doctor`` lists them) and imports neither torch nor a host library.
 """
 
 from __future__ import annotations

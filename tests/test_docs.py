@@ -20,7 +20,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
 RECORDS = ROOT / 'docs/benchmarks.md'  # how the figures there were measured, in hours
-TOOL = r'python (?:tools/\w+\.py|-m mmhrnet \w+)[^`\n#|]*'
+TOOL = (
+    r'(?:python tools/\w+\.py|python -m mmhrnet \w+|(?<!-m )mmhrnet (?:doctor|mini|run))[^`\n#|]*'
+)
 TARGET = r'make (?:demo|test|reliability|lint|setup|clean)[\w-]*(?: TASK=\w+)?'
 COMMAND = re.compile(rf'\b(?:{TOOL}|{TARGET})')
 CODE = re.compile(r'```python\n(.*?)```', re.DOTALL)
@@ -43,7 +45,7 @@ NOT_RUN = {  # the reason, by how the command begins
 
 def commands_of(pages: list[Path]) -> list[str]:
     found = {' '.join(m[0].split()) for page in pages for m in COMMAND.finditer(page.read_text())}
-    return sorted(found)
+    return sorted(f'python -m {c}' if c.startswith('mmhrnet ') else c for c in found)
 
 
 COMMANDS = commands_of(PAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -37,6 +38,17 @@ def test_wheel_carries_configs_and_tools(tmp_path: Path) -> None:
     ):
         assert path in names
     assert not [name for name in names if name.startswith(('tests/', 'configs/', 'tools/'))]
+    zipfile.ZipFile(wheel).extractall(tmp_path / 'installed')
+    (tmp_path / 'elsewhere').mkdir()
+    result = subprocess.run(
+        [sys.executable, '-m', 'mmhrnet', 'config', 'mmhrnet::mmdet/faster_rcnn_hrnetv2p_w32'],
+        cwd=tmp_path / 'elsewhere',
+        env={**os.environ, 'PYTHONPATH': str(tmp_path / 'installed')},
+        capture_output=True,
+        text=True,
+    )
+    assert "type='mmhrnet.HRNetV2p'" in result.stdout, result.stderr
+    assert not list((tmp_path / 'elsewhere').iterdir())
 
 
 def test_editable_install_has_them_too() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 
+CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 VISUALIZERS = {
@@ -24,21 +27,40 @@ class ConfigError(ValueError):
 
 
 def load_config(path: str | Path) -> Config:
-    """Reads a config file of any host.
+    """Reads a config of any host, a file or the name of an installed one, ``mmdet::NAME``.
 
     Raises:
         ConfigError: The file does not exist, cannot be read, or has no model.
     """
-    if not Path(path).is_file():
-        raise ConfigError(f'There is no config {path}; those of mmhrnet are in configs/<library>/')
+    file = _installed_config(str(path)) if '::' in str(path) else Path(path)
+    if not file.is_file():
+        raise ConfigError(f'There is no config {path}; {_close_configs(file)}')
     try:
-        cfg = Config.fromfile(path)
+        cfg = Config.fromfile(file)
     except Exception as error:  # the file is a program, which may raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise ConfigError(f'The config {path} cannot be read: {reason}') from error
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f"The config {path} has no 'model': set one, or name a _base_ with one")
     return cfg
+
+
+def _installed_config(name: str) -> Path:
+    """Where the library keeps the config that it is asked for as ``mmhrnet::mmdet/NAME``."""
+    library, _, config = name.partition('::')
+    spec = find_spec(library) if library.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f'{name} is of the library {library!r}, which is not installed')
+    path = Path(spec.origin).with_name('.mim') / 'configs' / config
+    return path if path.suffix == '.py' else path.with_name(f'{path.name}.py')
+
+
+def _close_configs(file: Path) -> str:
+    """Where to look for a config that is not there, or what it may be meant to be."""
+    own = sorted(CONFIGS.glob('mm*/*.py'))
+    close = get_close_matches(file.stem, [path.stem for path in own], n=1, cutoff=0.8)
+    names = [f'mmhrnet::{path.parent.name}/{path.stem}' for path in own if path.stem in close]
+    return f'did you mean {names[0]}?' if names else 'mmhrnet models lists those of mmhrnet'
 
 
 def dicts(node: Any) -> Iterator[ConfigDict]:

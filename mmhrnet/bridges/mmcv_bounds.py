@@ -16,8 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from packaging.version import Version
-
 from mmhrnet.bridges.imports import around_import
 
 HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
@@ -45,6 +43,10 @@ def upper_bound(host: str) -> str | None:
 
 
 def refusing_hosts() -> list[str]:
+    try:
+        from packaging.version import Version
+    except ModuleNotFoundError:  # as doctor says
+        return []
     mmcv = mmcv_version()
     bounds = {host: upper_bound(host) for host in HOSTS}
     return [host for host, b in bounds.items() if mmcv and b and Version(mmcv) >= Version(b)]

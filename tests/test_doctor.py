@@ -1,0 +1,184 @@
+"""``mmhrnet doctor`` says what is wrong and what mends it; the command needs no clone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from mmhrnet import cli, doctor
+from mmhrnet.apis import ConfigError, load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(ROOT.glob('configs/mm*/*.py'))
+DECLARED = re.compile(r'^    "([\w-]+)>=([\d.]+)",$', re.MULTILINE)
+MINE = {'cv2': ['opencv-python-headless'], 'numpy': ['numpy'], 'mmengine': ['mmengine']}
+
+ONEDL = {'cv2': ['opencv-python'], 'numpy': ['numpy'], 'mmengine': ['onedl-mmengine']}
+
+
+def mmhrnet(*args: str, isolated: bool = False, **env: str) -> subprocess.CompletedProcess:
+    """The command in a fresh interpreter; an isolated one has nothing but Python itself."""
+    code = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from mmhrnet.cli import main; main()'
+    flags = ['-I', '-S'] if isolated else ['-W', 'ignore']
+    command = [sys.executable, *flags, '-c', code, *args]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env})
+
+
+def distribution(folder: Path, name: str, version: str, module: str) -> None:
+    info = folder / f'{name.replace("-", "_")}-{version}.dist-info'
+    info.mkdir(parents=True)
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
+    (info / 'top_level.txt').write_text(module)
+
+
+def test_it_runs_with_nothing_else_installed() -> None:
+    result = mmhrnet('doctor', isolated=True)
+    assert result.returncode == 1
+    assert result.stderr == ''
+    last = result.stdout.strip().splitlines()[-1]
+    assert last.strip().startswith('torch, torchvision, mmengine, mmcv, cv2, numpy')
+    assert 'are not installed: pip install torch ' in last
+    assert last.endswith('mmengine mmcv-lite')
+
+
+@pytest.mark.parametrize('command', ['train', 'models', 'export'])
+def test_a_command_says_in_one_line_what_is_missing(command: str) -> None:
+    result = mmhrnet(command, 'CONFIG', isolated=True)
+    if command == 'models':
+        result = mmhrnet(command, isolated=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith('mmhrnet: torch, torchvision, mmengine, mmcv')
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_floors_are_those_that_are_declared() -> None:
+    text = (ROOT / 'pyproject.toml').read_text()
+    floors = {name: floor for floor, name in doctor.REQUIRED.values()}
+    undeclared = {'mmengine', 'mmcv-lite', 'opencv-python-headless'}
+    assert dict(DECLARED.findall(text)) == {k: v for k, v in floors.items() if k not in undeclared}
+    for floor, name in [*doctor.HOSTS.values(), doctor.REQUIRED['mmengine']]:
+        if name != 'mmpose':  # which is installed without what it declares
+            assert f'"{name}>={floor.removesuffix(".0")}' in text, name
+
+
+def test_two_distributions_of_one_module(tmp_path: Path) -> None:
+    distribution(tmp_path, 'mmcv', '2.1.0', 'mmcv')
+    distribution(tmp_path, 'onedl-mmcv', '2.3.6', 'mmcv')
+    result = mmhrnet('doctor', PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if 'overwrite each other' in line]
+    assert 'mmcv comes from mmcv and mmcv-lite and onedl-mmcv' in line
+    assert 'pip uninstall -y mmcv mmcv-lite onedl-mmcv, then pip install --no-deps' in line
+
+
+def test_a_library_that_is_too_old(tmp_path: Path) -> None:
+    distribution(tmp_path, 'timm', '0.1', 'timm')  # no need of ours
+    distribution(tmp_path, 'pydantic', '1.10.2', 'pydantic')
+    result = mmhrnet('doctor', PYTHONPATH=str(tmp_path))
+    assert "  pydantic 1.10.2 is too old: pip install 'pydantic>=2.8'\n" in result.stdout
+    assert 'timm 0.1 is' not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ('source', 'advice'),
+    [
+        (
+            "raise ValueError('numpy.dtype size changed, may indicate binary incompatibility')",
+            'it was compiled for another numpy',
+        ),
+        ("raise ImportError('libGL.so.1: cannot open')", 'pip install opencv-python-headless'),
+        ('import not_there.part', 'pip install not_there'),
+        ("raise AssertionError('MMCV==9 is used but incompatible')", 'MMCV==9 is used'),
+    ],
+)
+def test_a_library_that_cannot_be_imported(source: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / 'mmdet').mkdir()
+    (tmp_path / 'mmdet/__init__.py').write_text(source)
+    result = mmhrnet('doctor', PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if 'mmdet cannot be imported' in line]
+    assert advice in line
+
+
+@pytest.mark.parametrize(
+    ('missing', 'installed', 'command'),
+    [
+        (['mmcv'], MINE, 'pip install addict pyyaml termcolor yapf && pip install --no-deps mmcv-'),
+        (['mmcv'], {**MINE, 'cv2': ['opencv-python']}, 'pip install mmcv-lite'),
+        (
+            ['mmcv'],
+            {'mmengine': ['onedl-mmengine'], 'cv2': ['opencv-python']},
+            'install onedl-mmcv',
+        ),
+        (['mmdet'], ONEDL, 'pip install onedl-mmdetection'),
+        (['mmseg'], {'mmengine': ['mmengine']}, 'pip install mmsegmentation'),
+        (['cv2'], {}, 'pip install opencv-python-headless'),
+        (['mmengine', 'cv2'], {}, 'pip install mmengine'),  # which brings its OpenCV
+        (['mmpose'], MINE, 'pip install --no-deps mmpose'),
+    ],
+)
+def test_no_command_overwrites_what_is_here(
+    missing: list[str],
+    installed: dict[str, list[str]],
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, 'distributions', lambda module: installed.get(module, []))
+    monkeypatch.setattr(doctor, '_major', {'numpy': 2}.get)
+    assert command in doctor.install_command(missing)
+
+
+def test_numpy_1_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, '_major', {'numpy': 1}.get)
+    assert doctor.install_command(['cv2']) == "pip install opencv-python-headless 'numpy<2'"
+
+
+def names(paths: Iterable[Path]) -> list[str]:
+    return [f'mmhrnet::{path.parent.name}/{path.stem}' for path in paths]
+
+
+@pytest.mark.parametrize('name', names(CONFIGS[::7]))
+def test_a_config_by_its_name(name: str) -> None:
+    by_name = load_config(name)
+    assert by_name.pretty_text == load_config(f'{name}.py').pretty_text
+    path = ROOT / 'configs' / f'{name.removeprefix("mmhrnet::")}.py'
+    assert by_name.pretty_text == load_config(path).pretty_text
+
+
+def test_a_config_of_a_host_by_its_name() -> None:
+    assert load_config('mmpretrain::hrnet/hrnet-w18_4xb32_in1k').model.backbone.type == 'HRNet'
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        (
+            'mmhrnet::mmdet/faster_rcnn_hrnetv2p_w33',
+            'did you mean mmhrnet::mmdet/faster_rcnn_hrnetv',
+        ),
+        ('mmyolo::a/b', "is of the library 'mmyolo', which is not installed"),
+        ('::a', "is of the library '', which is not installed"),
+        ('mmhrnet::nothing/like/this', 'mmhrnet models lists those of mmhrnet'),
+    ],
+)
+def test_a_name_that_no_config_has(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(name)
+
+
+def test_every_tool_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    scripts = {script for script, _ in cli.TOOLS.values()}
+    assert scripts == {path.stem for path in (ROOT / 'tools').glob('*.py')}
+    for name in cli.TOOLS:
+        monkeypatch.setattr(sys, 'argv', ['mmhrnet', name, '--help'])
+        monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(f'usage: mmhrnet {name} ')
