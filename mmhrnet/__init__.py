@@ -20,6 +20,7 @@ __all__ = [
     'create_model',
     'list_archs',
     'list_models',
+    'swap',
 ]
 HUB = ('create_model', 'list_models')
 
@@ -31,6 +32,10 @@ def __getattr__(name: str) -> Any:
         from mmhrnet import hub
 
         return getattr(hub, name)
+    if name == 'swap':
+        from mmhrnet.apis.swap import swap
+
+        return swap
     if name in __all__:
         from mmhrnet import models
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_swap import configs_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -29,6 +30,7 @@ CODE = re.compile(r'```python\n(.*?)```', re.DOTALL)
 
 CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 DET = 'configs/mmdet/mask-rcnn_hrnetv2p-w18-1x_coco.py'
+HOST = str(configs_of('mmpretrain') / 'hrnet/hrnet-w18_4xb32_in1k.py')
 TWO_STEPS = [
     'train_cfg.max_iters=2',
     'train_cfg.val_interval=2',
@@ -149,6 +151,7 @@ def run(command: list[str], folder: Path, **env: str) -> None:
 
 def prepare(command: str, weights: Callable[[str, bool], str]) -> list[str]:
     """The command with files for its placeholders, and with options that make it short."""
+    command = command.replace('HOST_CONFIG', HOST)
     words = shlex.split(command.replace('CONFIG', DET if '--data-root' in command else CLS))
     mini = '--mini' in words or CLS in words
     config = next((word for word in words if word.startswith('configs/')), CLS)
@@ -163,7 +166,7 @@ def prepare(command: str, weights: Callable[[str, bool], str]) -> list[str]:
     if 'CHECKPOINT' in words:
         places['CHECKPOINT'] = weights(config, mini)
     words = [places.get(word, word) for word in words]
-    if CLS in words and 'analyze' not in command and '--mini' not in words:
+    if {CLS, HOST} & {*words} and 'analyze' not in command and '--mini' not in words:
         words.append('--mini')
     return words + shorten(words)
 
@@ -253,6 +256,10 @@ def test_python_of_the_documentation_runs(
     network, images = HRNet('w18_small_v1').eval(), torch.rand(2, 3, 64, 64)
     if 'model.pt2' in code:
         export(network, images, Path('model.pt2'), format='pt2')
-    code = code.replace("'CONFIG'", f"'{CLS}'").replace("'IMAGE'", "'IMAGE.jpg'")
+    code = (
+        code.replace("'HOST_CONFIG'", repr(HOST))
+        .replace("'CONFIG'", f"'{CLS}'")
+        .replace("'IMAGE'", "'IMAGE.jpg'")
+    )
     code = code.replace("'CHECKPOINT')", f"'{weights(CLS, True)}', mini=True)")
     exec(code, {'model': network, 'images': images, 'torch': torch})  # noqa: S102

@@ -19,9 +19,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--list',
         metavar='FILE.yml',
-        help='instead: a list of {config, checkpoint, data_root, mini, cfg_options}',
+        help='instead: a list of {config, checkpoint, data_root, mini, cfg_options, swap}',
     )
     parser.add_argument('--data-root', help='root of the data set')
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
     parser.add_argument(
         '--split', choices=['test', 'train'], default='test', help='data to evaluate on'

@@ -17,6 +17,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, default=0, help='of the order and the augmentation')
     parser.add_argument('--data-root', help='root of the data set, for every loader')
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='as --mini of tools/train.py has it')
     parser.add_argument(
         '--cfg-options', nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'

@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shape', type=int, nargs='+', metavar=('H', 'W'), help='example size')
     parser.add_argument('--batch', type=int, default=2, help='images of the example')
     parser.add_argument('--static', action='store_true', help='fix batch size and image size')
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
     parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
     parser.add_argument('--device', default='cpu', help='device to export for')

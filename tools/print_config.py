@@ -16,6 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--data-root', help='root of the data set, for every loader')
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='fit for a CPU')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(

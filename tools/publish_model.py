@@ -35,6 +35,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='of a run with EMAHook, take the raw weights, not the averaged ones',
     )
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
     parser.add_argument('--data-root', help='root of the data set, as in training')
     parser.add_argument(

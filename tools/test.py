@@ -14,6 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for logs')
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     parser.add_argument('--data-root', help='root of the data set, for every loader')
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
     parser.add_argument(
         '--split', choices=['test', 'train'], default='test', help='data to evaluate on'

@@ -13,6 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', required=True, help='config file')
     parser.add_argument('--checkpoint', help='its weights; default: those that are published')
     parser.add_argument('--out', default='work_dirs/streams.png', help='default: %(default)s')
+    parser.add_argument('--swap', action='store_true', help="mmhrnet for the host's HRNet")
     parser.add_argument('--mini', action='store_true', help='as trained with --mini')
     parser.add_argument('--data-root', help='with --mini: what was trained on, if not embedded')
     parser.add_argument('--device', help='default: the GPU where there is one')

@@ -33,6 +33,7 @@ def demo(
     out_dir: str | Path = 'work_dirs/demo',
     det_config: str | Path | None = None,
     det_checkpoint: str | Path | None = None,
+    swap: bool = False,
     mini: bool = False,
     data_root: str | None = None,
     device: str | None = None,
@@ -50,6 +51,7 @@ def demo(
         out_dir: Folder to write into.
         det_config: For top-down pose: the detector that finds the persons.
         det_checkpoint: Its weights; None takes the published ones.
+        swap: Put mmhrnet in the place of the host's HRNet in ``config``.
         mini: The configs as ``mini`` trains them.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
@@ -70,7 +72,8 @@ def demo(
     check_folder(out_dir)
     shared: dict[str, Any] = dict(device=device, mini=mini, data_root=data_root, score=score_thr)
     detector = Predictor(det_config, det_checkpoint, **shared) if det_config else None
-    predictor = Predictor(config, checkpoint, detector=detector, cfg_options=cfg_options, **shared)
+    shared.update(swap=swap, cfg_options=cfg_options)
+    predictor = Predictor(config, checkpoint, detector=detector, **shared)
     if source.suffix.lower() in VIDEOS:
         return [predict_video(predictor, source, out_dir)]
     pictures, errors = [], []

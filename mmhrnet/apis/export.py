@@ -32,6 +32,7 @@ def export_config(
     batch: int = 2,
     static: bool = False,
     device: str = 'cpu',
+    swap: bool = False,
     mini: bool = False,
     data_root: str | None = None,
     cfg_options: dict[str, Any] | None = None,
@@ -48,6 +49,7 @@ def export_config(
         batch: Images of the example; fixes the batch size with ``static``.
         static: Fix batch size, height and width instead of leaving them free.
         device: Device to export for.
+        swap: Put mmhrnet in the place of the host's HRNet.
         mini: The config as ``mini`` trains it.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         cfg_options: Settings over the config.
@@ -62,7 +64,7 @@ def export_config(
     """
     out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
     check_format(format, out, opset)
-    cfg = make_config(config, mini=mini, data_root=data_root, cfg_options=cfg_options)
+    cfg = make_config(config, swap=swap, mini=mini, data_root=data_root, cfg_options=cfg_options)
     check_device(device)
     check_file(out)
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)

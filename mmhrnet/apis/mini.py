@@ -144,10 +144,12 @@ def _drop_steps(cfg: Config, *types: str) -> None:
 
 def _shrink_pose(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
     codec = cfg.get('codec') or ConfigDict()
-    if cfg.get('dataset_type') != 'CocoDataset' or codec.get('type') != 'MSRAHeatmap':
+    own_data = embedded and cfg.get('dataset_type') != 'CocoDataset'
+    if own_data or codec.get('type') != 'MSRAHeatmap':
         raise ConfigError(
-            '--mini takes top-down heatmaps of COCO keypoints (td-hm_hrnet-*_coco-*), this config '
-            f'has {cfg.get("dataset_type")} with {codec.get("type")}'
+            '--mini takes top-down heatmaps of COCO keypoints (td-hm_hrnet-*_coco-*), and of other '
+            f'data with --data-root; this config has {cfg.get("dataset_type")} with '
+            f'{codec.get("type")}'
         )
     _drop_steps(cfg, 'RandomHalfBody', 'RandomBBoxTransform')
     width, height = POSE_SIZE
@@ -181,7 +183,7 @@ def _shrink_segmentation(cfg: Config, root: Path, embedded: bool) -> None:
             data_root=str(root),
             data_prefix=dict(img_path=f'{split}2017', seg_map_path=f'semantic/{split}2017'),
             metainfo=meta,
-            pipeline=cfg[name].dataset.pipeline,
+            pipeline=_pipeline(cfg[name].dataset),
         )
     for step in _steps(cfg):
         if 'reduce_zero_label' in step:
@@ -208,12 +210,17 @@ def _shrink_classification(cfg: Config, root: Path, embedded: bool) -> None:
             data_prefix=f'{split}2017' if embedded else split,
             ann_file=f'meta/{split}.txt' if embedded else '',
             metainfo=dict(classes=classes),
-            pipeline=cfg[name].dataset.pipeline,
+            pipeline=_pipeline(cfg[name].dataset),
         )
     cfg.data_preprocessor.num_classes = len(classes)
     cfg.model.head.topk = (1,)
     cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1,)
     _set_classes(cfg.model, len(classes))
+
+
+def _pipeline(dataset: ConfigDict) -> list[ConfigDict]:
+    """That of a data set, or of the first one that it wraps."""
+    return next(part.pipeline for part in dicts(dataset) if 'pipeline' in part)
 
 
 def _steps(cfg: Config) -> Iterator[ConfigDict]:

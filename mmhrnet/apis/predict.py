@@ -51,6 +51,7 @@ class Predictor:
         config: Config file of any host.
         checkpoint: Its weights, a file or URL; None takes the published ones of the config.
         device: Device to run on; None is the GPU where there is one.
+        swap: Put mmhrnet in the place of the host's HRNet.
         mini: The config as ``mini`` trains it.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         detector: Predictor of a detector; a top-down pose estimator then looks for the joints of
@@ -68,6 +69,7 @@ class Predictor:
         checkpoint: str | Path | None = None,
         *,
         device: str | None = None,
+        swap: bool = False,
         mini: bool = False,
         data_root: str | None = None,
         detector: Predictor | None = None,
@@ -75,7 +77,9 @@ class Predictor:
         cfg_options: dict[str, Any] | None = None,
     ) -> None:
         device = check_device(device)
-        self.cfg = make_config(config, mini=mini, data_root=data_root, cfg_options=cfg_options)
+        self.cfg = make_config(
+            config, swap=swap, mini=mini, data_root=data_root, cfg_options=cfg_options
+        )
         self.scope: str = self.cfg.get('default_scope')
         if self.scope not in TASKS:
             raise ConfigError(f'{config} is of {self.scope}; known are {", ".join(TASKS)}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -43,6 +44,7 @@ from mmhrnet.apis.config import (
 from mmhrnet.apis.launch import is_first, is_sharded, start_processes
 from mmhrnet.apis.log_files import guard_logs
 from mmhrnet.apis.mini import fit_schedule, use_mini
+from mmhrnet.apis.swap import replace
 from mmhrnet.apis.weights import check_complete, find_weights
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.files import check_folder
@@ -66,6 +68,7 @@ def make_config(
     *,
     work_dir: str | None = None,
     data_root: str | None = None,
+    swap: bool = False,
     mini: bool = False,
     from_scratch: bool = False,
     cfg_options: dict[str, Any] | None = None,
@@ -74,9 +77,11 @@ def make_config(
     """Reads a config and applies the arguments that training and testing share.
 
     Raises:
-        ConfigError: No such config, no such data root, or a config that ``mini`` does not take.
+        ConfigError: No such config, no such data root, nothing to ``swap``, or a config that
+            ``mini`` does not take.
     """
     cfg = load_config(config)
+    replaced = replace(cfg) if swap else []
     if mini:
         use_mini(cfg, data_root)
     else:
@@ -90,6 +95,8 @@ def make_config(
     if mini:
         fit_schedule(cfg)
     cfg.launcher = launcher
+    if replaced and is_first(cfg):
+        print(*replaced, sep='\n', file=sys.stderr)
     set_work_dir(cfg, work_dir)
     return cfg
 

@@ -31,10 +31,11 @@ class Entry(NamedTuple):
     data_root: str | None = None
     mini: bool = False
     cfg_options: dict[str, Any] | None = None
+    swap: bool = False
 
 
 def read_entries(path: str | Path) -> list[dict[str, Any]]:
-    """Reads a YAML list of ``{config, checkpoint, data_root, mini, cfg_options}``.
+    """Reads a YAML list of ``{config, checkpoint, data_root, mini, cfg_options, swap}``.
 
     Returns:
         The fields that each entry names; all but ``config`` may be left out.

@@ -88,7 +88,8 @@ class Facts:
     def flags(self) -> str:
         """The arguments by which the tools build the same model."""
         mini, root, options = map(self.shared.get, ('mini', 'data_root', 'cfg_options'))
-        parts = ['--mini'] * bool(mini) + ['--data-root', 'PATH'] * bool(root)
+        parts = ['--swap'] * bool(self.shared.get('swap')) + ['--mini'] * bool(mini)
+        parts += ['--data-root', 'PATH'] * bool(root)
         values = [f'{key}={value}' for key, value in (options or {}).items()]
         return shlex.join(parts + ['--cfg-options'] * bool(values) + values)
 
