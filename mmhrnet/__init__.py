@@ -20,9 +20,10 @@ __all__ = [
     'create_model',
     'list_archs',
     'list_models',
+    'register_timm',
     'swap',
 ]
-HUB = ('create_model', 'list_models')
+HUB = ('create_model', 'list_models', 'register_timm')
 
 install_bridges()
 

@@ -321,7 +321,10 @@ INPUTS: Table = {
         lambda: create_model('hrnet_w18', extra=EXTRA),
         'extra is not to be',
     ),
-    'timm option': (lambda: create_model('hrnet_w18', drop_rate=0.1), "'drop_rate' is no option"),
+    'timm option': (
+        lambda: create_model('hrnet_w18', drop_path_rate=0.1),
+        "'drop_path_rate' is no option",
+    ),
     'option of a wrong kind': (
         lambda: create_model('hrnet_w18', features_only=True, frozen_stages='all'),
         "frozen_stages='all'.*from -1 to 4",

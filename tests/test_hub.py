@@ -169,7 +169,7 @@ def test_weights_are_those_of_the_config_of_the_architecture() -> None:
     [
         (dict(name='hrnet_w33'), "did you mean 'hrnet_w32'"),
         (dict(name='resnet50'), 'list_models'),
-        (dict(name='hrnet_w18_small'), "'hrnet_w18_small_v1'"),
+        (dict(name='hrnet_w18_small_v3'), "'hrnet_w18_small_v2'"),
         (dict(name='hrnetv2_w18', num_classes=3), 'num_classes=3'),
         (dict(name='hrnet_w18', features_only=True, num_classes=3), 'num_classes=3'),
         (dict(name='hrnet_w18', num_classes=-1), 'num_classes=-1'),

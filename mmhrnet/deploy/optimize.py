@@ -16,11 +16,13 @@ from mmhrnet.deploy.backbone import rewrite_backbone
 from mmhrnet.deploy.necks import DeployHRNetV2, DeployHRNetV2p, rewrite_classifier
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.deploy.units import ConvUnit, can_fold, fold
+from mmhrnet.hub.features import Features
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
 Model = TypeVar('Model', bound=nn.Module)
 FORMS: dict[type[nn.Module], Callable[[Any, Rewrites], nn.Module]] = {
     HRNet: rewrite_backbone,
+    Features: rewrite_backbone,
     HRNetV2: DeployHRNetV2,
     HRNetV2p: DeployHRNetV2p,
     HRNetC: rewrite_classifier,

@@ -3,130 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from mmengine.model import initialize
-from torch import Tensor, nn
+from torch import nn
 
 from mmhrnet.checkpoints import CheckpointError, fit, unwrap
-from mmhrnet.models import ARCHS, HRNet, HRNetC, HRNetV2, HRNetV2p
+from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier
+from mmhrnet.hub.features import STREAMS, Features
+from mmhrnet.hub.names import NAMES, Name, default_cfg, parse_name, weights_of_timm
+from mmhrnet.hub.representations import BUILDERS
+from mmhrnet.models import ARCHS, HRNet
 from mmhrnet.models.blocks import ResidualBlock
 
 LOGGER = logging.getLogger(__name__)
-IMAGENET_CLASSES = 1000
-PYRAMID_CHANNELS = 256
-NOT_OPTIONS = {'arch', 'extra', 'multiscale_output', 'pretrained', 'init_cfg'}
-
-
-class Representation(nn.Module):
-    """A backbone and what a neck makes of its maps.
-
-    Output: one map ``(N, C, H, W)``, or a tuple of them where there are several.
-
-    Attributes:
-        out_channels: Channels of each map.
-        out_strides: Stride of each map with respect to the input, in pixels.
-    """
-
-    def __init__(
-        self,
-        backbone: HRNet,
-        neck: nn.Module,
-        out_channels: tuple[int, ...],
-        out_strides: tuple[int, ...],
-    ) -> None:
-        super().__init__()
-        self.backbone, self.neck = backbone, neck
-        self.out_channels, self.out_strides = out_channels, out_strides
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        maps = self.neck(self.backbone(x))
-        return maps[0] if len(maps) == 1 else maps
-
-
-class LinearHead(nn.Module):
-    """A linear classifier of pooled features; none with ``num_classes`` 0."""
-
-    def __init__(self, in_features: int, num_classes: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(in_features, num_classes) if num_classes else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(x)
-
-
-class Classifier(nn.Module):
-    """HRNet-W*-C with the methods of timm's models and mmpretrain's parameter names.
-
-    Output: logits ``(N, num_classes)``, or pooled features ``(N, 2048)`` with ``num_classes`` 0.
-
-    Attributes:
-        num_classes: Number of classes.
-        num_features: Channels of the pooled features.
-        out_channels: Channels of the one map before pooling, that of :meth:`forward_features`.
-        out_strides: Stride of that map with respect to the input, in pixels.
-    """
-
-    def __init__(self, backbone: HRNet, num_classes: int = IMAGENET_CLASSES) -> None:
-        super().__init__()
-        neck = HRNetC(backbone.out_channels)
-        self.backbone, self.neck = backbone, nn.Sequential(neck)
-        self.num_features = neck.final_layer.out_channels
-        self.out_channels, self.out_strides = (self.num_features,), backbone.out_strides[-1:]
-        self.num_classes = _check_classes(num_classes)
-        self.head = LinearHead(self.num_features, num_classes)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The map before pooling, ``(N, 2048, H/32, W/32)``."""
-        return self.neck(self.backbone(x))[0]
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of that map, or its pooled features ``(N, 2048)`` with ``pre_logits``."""
-        pooled = x.mean(dim=(2, 3))
-        return pooled if pre_logits else self.head(pooled)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new last layer for so many classes, or none with 0.
-
-        Raises:
-            ValueError: A negative number.
-        """
-        self.num_classes = _check_classes(num_classes)
-        weight = next(self.neck.parameters())
-        head = LinearHead(self.num_features, num_classes).train(self.training)
-        self.head = head.to(weight.device, weight.dtype)
-
-
-def _v1(backbone: HRNet) -> Representation:
-    return Representation(backbone, nn.Identity(), backbone.out_channels, backbone.out_strides)
-
-
-def _v2(backbone: HRNet) -> Representation:
-    neck = HRNetV2(backbone.out_channels)
-    return Representation(backbone, neck, (neck.out_channels,), backbone.out_strides[:1])
-
-
-def _v2p(backbone: HRNet) -> Representation:
-    neck = HRNetV2p(backbone.out_channels, PYRAMID_CHANNELS)
-    strides = tuple(backbone.out_strides[0] << level for level in range(neck.num_outs))
-    return Representation(backbone, neck, (neck.out_channels,) * neck.num_outs, strides)
-
-
-BUILDERS: dict[str, Callable[[HRNet], nn.Module]] = {
-    'hrnet': Classifier,
-    'hrnetv1': _v1,
-    'hrnetv2': _v2,
-    'hrnetv2p': _v2p,
+# Arguments and their values that change nothing, by the kind of model that heeds them.
+OF_CLASSIFIERS = {
+    'num_classes': (0, IMAGENET_CLASSES),
+    'global_pool': ('avg', ''),
+    'drop_rate': (0,),
 }
-NAMES = {f'{kind}_{arch}': (kind, arch) for kind in BUILDERS for arch in ARCHS}
+OF_FEATURES = {'out_indices': (None,), 'feature_location': ('',)}
+NOT_OPTIONS = {'arch', 'extra', 'multiscale_output', 'pretrained', 'init_cfg'}
 
 
 def list_models(pattern: str = '*', pretrained: bool = False) -> list[str]:
@@ -149,8 +51,14 @@ def create_model(
     pretrained: bool = False,
     *,
     num_classes: int = IMAGENET_CLASSES,
+    global_pool: str = 'avg',
+    drop_rate: float = 0.0,
     features_only: bool = False,
-    in_channels: int = 3,
+    out_indices: int | Sequence[int] | None = None,
+    feature_location: str = '',
+    output_stride: int = 32,
+    in_channels: int | None = None,
+    in_chans: int | None = None,
     checkpoint: str | Path | None = None,
     **backbone_options: Any,
 ) -> nn.Module:
@@ -160,15 +68,26 @@ def create_model(
     ``hrnetv2_*`` the concatenated representation of 15C channels at 1/4 and ``hrnetv2p_*`` the
     pyramid of five maps of 256 channels. One map comes as a Tensor, several as a tuple. Every
     model tells ``out_channels`` and ``out_strides`` of its maps, the classifier those of the map
-    before pooling. The input is RGB, normalized by ImageNet's mean and deviation.
+    before pooling, and has timm's ``feature_info`` and ``default_cfg``. The input is RGB,
+    normalized by ImageNet's mean and deviation.
 
     Args:
-        name: One of :func:`list_models`.
+        name: One of :func:`list_models`, or one of timm's: ``hrnet_w18_small`` (W18-small-v1),
+            ``hrnet_w18_ssld``, with or without the tag of weights (``hrnet_w18.ms_aug_in1k``).
         pretrained: Load ImageNet weights; ``hrnetv1_*``, ``hrnetv2_*`` and ``hrnetv2p_*`` take
-            their backbone.
+            their backbone. With a name that only timm has, these are timm's.
         num_classes: Classes of the classifier; 0 gives pooled features.
-        features_only: The four maps of the backbone, at 1/4 to 1/32, whatever the name.
-        in_channels: Channels of the input; pretrained weights are adapted.
+        global_pool: Pooling of the classifier: 'avg', 'max', or '' for none (``num_classes=0``).
+        drop_rate: Dropout of the classifier before its last layer.
+        features_only: The maps of the backbone, whatever the name: the four streams at 1/4 to 1/32
+            unless ``out_indices`` chooses.
+        out_indices: Maps to return with ``features_only``: 0 is the stem's at 1/2, 1 to 4 are the
+            streams, n as an integer is the last n.
+        feature_location: With ``features_only``, 'incre' raises the streams to 128, 256, 512 and
+            1024 channels by the first layers of the classifier, as timm does.
+        output_stride: 32; no other can be built.
+        in_channels: Channels of the input, 3 if not given; pretrained weights are adapted.
+        in_chans: The same under timm's name.
         checkpoint: Path or URL of weights of any published form, timm's for example.
         backbone_options: Arguments of ``mmhrnet.HRNet``.
 
@@ -181,25 +100,45 @@ def create_model(
         >>> [tuple(y.shape) for y in create_model('hrnetv2p_w18')(torch.rand(1, 3, 128, 96))]
         [(1, 256, 32, 24), (1, 256, 16, 12), (1, 256, 8, 6), (1, 256, 4, 3), (1, 256, 2, 1)]
     """
-    kind, arch = _parse(name)
-    classifies = kind == 'hrnet' and not features_only
-    if not classifies and num_classes not in (0, IMAGENET_CLASSES):
-        raise ValueError(f'num_classes={num_classes} is for hrnet_* without features_only')
+    parsed = parse_name(name)
+    head = {'num_classes': num_classes, 'global_pool': global_pool, 'drop_rate': drop_rate}
+    maps = {'out_indices': out_indices, 'feature_location': feature_location}
+    if not features_only:
+        _check_idle(maps, OF_FEATURES, 'features_only=True')
+    if features_only or parsed.kind != 'hrnet':
+        _check_idle(head, OF_CLASSIFIERS, 'hrnet_* without features_only')
+    if output_stride != 32:
+        raise ValueError(f'output_stride={output_stride} cannot be built: HRNet ends at 32')
     _check_options(backbone_options)
-    source = _source(arch, pretrained, checkpoint)
-    one_map = kind == 'hrnetv1' and not features_only
-    backbone = HRNet(
-        arch, in_channels=in_channels, multiscale_output=not one_map, **backbone_options
-    )
-    model: nn.Module = backbone
-    if classifies:
-        model = Classifier(backbone, num_classes)
-    elif not features_only:
-        model = BUILDERS[kind](backbone)
+    backbone_options['in_channels'] = _channels(in_channels, in_chans)
+    source = _source(parsed, pretrained, checkpoint)
+    model = _build(parsed, maps if features_only else None, head, backbone_options)
+    model.default_cfg = model.pretrained_cfg = _cfg_of(model, name, parsed)
     _init_weights(model)
     if source is not None:
         load_weights(model, source)
     return model
+
+
+def _build(
+    name: Name, maps: Mapping[str, Any] | None, head: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    if maps is not None:
+        indices = STREAMS if maps['out_indices'] is None else maps['out_indices']
+        return Features(name.arch, **{**maps, 'out_indices': indices}, **options)
+    if name.kind == 'hrnet':
+        return Classifier(HRNet(name.arch, **options), **head)
+    several = name.kind != 'hrnetv1'
+    return BUILDERS[name.kind](HRNet(name.arch, multiscale_output=several, **options))
+
+
+def _cfg_of(model: Any, name: str, parsed: Name) -> dict[str, Any]:
+    cfg = default_cfg(
+        parsed.timm.partition('.')[2],
+        prefix='' if isinstance(model, HRNet) else 'backbone.',
+        classifier='head.fc' if isinstance(model, Classifier) else None,
+    )
+    return {'architecture': name.partition('.')[0], **cfg}
 
 
 def imagenet_weights() -> dict[str, str]:
@@ -242,26 +181,54 @@ def _read(source: str) -> Mapping[str, Any]:
         ) from error
 
 
-def _parse(name: str) -> tuple[str, str]:
-    if name not in NAMES:
-        close = ' or '.join(map(repr, get_close_matches(name, NAMES, n=2)))
-        hint = f'did you mean {close}? ' if close else ''
-        raise ValueError(f'There is no model {name!r}: {hint}mmhrnet.list_models() names them all')
-    return NAMES[name]
-
-
-def _source(arch: str, pretrained: bool, checkpoint: str | Path | None) -> str | Path | None:
+def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str | Path | None:
     if not pretrained:
         return checkpoint
     if checkpoint is not None:
         raise ValueError('Give either pretrained=True or checkpoint')
+    if name.timm:
+        return _of_timm(name.timm)
     weights = imagenet_weights()
-    if arch not in weights:
+    if name.arch not in weights:
         raise ValueError(
-            f'There are no published weights of {arch}, only of {", ".join(weights)}; '
-            'load your own with checkpoint=PATH'
+            f'There are no published weights of {name.arch}, only of {", ".join(weights)}; '
+            f'{_hint(name.arch)}load your own with checkpoint=PATH'
         )
-    return weights[arch]
+    return weights[name.arch]
+
+
+def _hint(arch: str) -> str:
+    names = weights_of_timm(arch)
+    return f'timm has {" and ".join(names)}; ' if names else ''
+
+
+def _of_timm(name: str) -> str:
+    """Path of timm's weights, fetched from the Hugging Face Hub or its cache."""
+    file = f'model.safetensors of timm/{name} on the Hugging Face Hub'
+    try:
+        from huggingface_hub import hf_hub_download
+
+        return hf_hub_download(f'timm/{name}', 'model.safetensors')
+    except (ImportError, OSError) as error:
+        reason = error if isinstance(error, ImportError) else str(error).partition('\n')[0]
+        raise CheckpointError(
+            f'{file} cannot be fetched: {reason}. Install huggingface_hub, or download the file '
+            'where there is a network and give it: create_model(..., checkpoint=PATH)'
+        ) from error
+
+
+def _channels(in_channels: int | None, in_chans: int | None) -> int:
+    given = [channels for channels in (in_channels, in_chans) if channels is not None]
+    if len(given) == 2:
+        raise ValueError('Give either in_channels or in_chans, which are the same')
+    return given[0] if given else 3
+
+
+def _check_idle(given: Mapping[str, Any], idle: Mapping[str, Collection[Any]], use: str) -> None:
+    """Refuses values that would have no effect in the model that is built."""
+    for key, values in idle.items():
+        if given[key] not in values:
+            raise ValueError(f'{key}={given[key]} is for {use}')
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -273,12 +240,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
             )
         if option not in known:
             raise ValueError(f'{option!r} is no option, those are {", ".join(sorted(known))}')
-
-
-def _check_classes(num_classes: int) -> int:
-    if num_classes < 0:
-        raise ValueError(f'num_classes={num_classes} must be 0 (pooled features) or more')
-    return num_classes
 
 
 def _init_weights(model: nn.Module) -> None:

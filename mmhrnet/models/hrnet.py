@@ -260,12 +260,26 @@ class HRNet(BaseModule):
                 nn.init.zeros_(block.last_norm.get_parameter('weight'))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.streams(self.stem(x)[-1])
+
+    def stem(self, x: Tensor) -> list[Tensor]:
+        """The maps of the two first convolutions, ``(N, 64, H/2, W/2)`` and ``(N, 64, H/4, W/4)``.
+
+        Raises:
+            ValueError: An input that does not fit.
+        """
         if can_check(x):
             self._check_input(x)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
+        maps = []
         for index, name in enumerate(self.norm_names, start=1):
             x = self.relu(getattr(self, name)(getattr(self, f'conv{index}')(x)))
+            maps.append(x)
+        return maps
+
+    def streams(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The output of the network from the stem's map at 1/4, ``(N, 64, H/4, W/4)``."""
         xs = [self.layer1(x)]  # (N, 256, H/4, W/4)
         for transition, stage in (
             (self.transition1, self.stage2),
