@@ -173,6 +173,13 @@ def test_mini_refuses_what_it_cannot_shrink(text: str, message: str, tmp_path: P
         apis.make_config(path, mini=True)
 
 
+def test_mini_takes_other_keypoints_from_their_own_data(tmp_path: Path) -> None:
+    path = CONFIGS / f'mmpose/{WFLW}.py'
+    cfg = apis.make_config(path, mini=True, data_root=str(tmp_path))
+    assert cfg.train_dataloader.dataset.type == 'WFLWDataset'
+    assert cfg.model.head.decoder.input_size == (96, 128)
+
+
 SMALL = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'train_dataloader.batch_size': 2}
 TASKS = {
     'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192': 'coco/AP',
