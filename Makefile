@@ -1,5 +1,5 @@
 # `make demo` and `make test` each set up everything from nothing.
-.PHONY: demo test test-all reliability lint setup clean
+.PHONY: demo test test-all matrix reliability lint setup clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -24,6 +24,10 @@ test: lint
 
 test-all: lint
 	$(PY) -m pytest -m ''
+
+# The environments that users have, each built from the package index; LEGS="floor OneDL" are some.
+matrix: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) tests/matrix.py $(LEGS) $(if $(LEGS),,--page docs/environments.md)
 
 # What docs/reliability.md promises, measured; its table is written anew.
 FIGURES := work_dirs/reliability.json
