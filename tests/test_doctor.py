@@ -172,6 +172,33 @@ def test_a_name_that_no_config_has(name: str, message: str) -> None:
         load_config(name)
 
 
+HOSTLESS = """
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *args: None if name.startswith('mmseg') else find(name, *args)
+import mmhrnet
+from mmhrnet.apis import load_config
+for config in sys.argv[1:]:
+    try:
+        load_config(config)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_library_that_a_config_needs_is_named(tmp_path: Path) -> None:
+    own = tmp_path / 'own.py'
+    own.write_text("default_scope = 'mmseg'\nmodel = dict(type='EncoderDecoder')\n")
+    shipped = next(ROOT.glob('configs/mmseg/fcn_hr18s_*'))
+    command = [sys.executable, '-W', 'ignore', '-c', HOSTLESS, str(own), str(shipped)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.endswith('mmseg is not installed: pip install mmsegmentation'), line
+
+
 def test_every_tool_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
     scripts = {script for script, _ in cli.TOOLS.values()}
     assert scripts == {path.stem for path in (ROOT / 'tools').glob('*.py')}

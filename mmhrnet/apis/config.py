@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 
+from mmhrnet.doctor import HOSTS, find_missing
+
 CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
@@ -39,7 +41,12 @@ def load_config(path: str | Path) -> Config:
         cfg = Config.fromfile(file)
     except Exception as error:  # the file is a program, which may raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        missing = [host for host, (_, name) in HOSTS.items() if f' {name} is not inst' in reason]
+        reason = find_missing(missing) or reason
         raise ConfigError(f'The config {path} cannot be read: {reason}') from error
+    absent = find_missing([host for host in HOSTS if host == cfg.get('default_scope')])
+    if absent:
+        raise ConfigError(f'The config {path} cannot be built: {absent}')
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f"The config {path} has no 'model': set one, or name a _base_ with one")
     return cfg
