@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.hub import get_config, get_model
+from mmengine.utils import get_installed_path, is_installed
 from pycocotools.coco import COCO
 
-from mmhrnet.bridges import bridge_reasons, install_bridges, mmcv_bounds, xtcocotools
+from mmhrnet import HRNet, apis
+from mmhrnet.bridges import (
+    bridge_reasons,
+    host_bounds,
+    install_bridges,
+    xtcocotools,
+)
 from mmhrnet.bridges.imports import after_import
 from mmhrnet.bridges.oks_eval import COCOeval
 
@@ -23,13 +34,22 @@ def python(code: str, *path: Path) -> subprocess.CompletedProcess:
     )
 
 
-def fake_package(folder: Path, name: str, source: str, version: str | None = None) -> None:
+def fake_package(folder: Path, name: str, source: str) -> None:
     (folder / name).mkdir()
     (folder / name / '__init__.py').write_text(source)
-    if version:
-        info = folder / f'{name}-{version}.dist-info'
-        info.mkdir()
-        (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
+
+
+def fake_fork(folder: Path, name: str, version: str, distribution: str) -> None:
+    """A package whose distribution has another name than the original's."""
+    fake_package(folder, name, 'from .version import __version__\n')
+    (folder / name / 'version.py').write_text(
+        f'from importlib.metadata import version\n__version__ = version({distribution!r})\n'
+    )
+    info = folder / f'{distribution.replace("-", "_")}-{version}.dist-info'
+    info.mkdir()
+    lines = ['Metadata-Version: 2.1', f'Name: {distribution}', f'Version: {version}', '']
+    (info / 'METADATA').write_text('\n'.join(lines))
+    (info / 'top_level.txt').write_text(name)
 
 
 def test_importing_mmhrnet_is_light() -> None:
@@ -59,40 +79,174 @@ def test_two_actions_after_one_import_are_both_done(
 
 
 def test_reasons_name_every_bridge() -> None:
-    mmengine = ('mmengine_build', 'mmengine_checkpoint', 'mmengine_fsdp', 'mmengine_paths')
-    names = ['mmcv_ext', 'mmcv_bounds', *mmengine, 'pycocotools', 'xtcocotools']
-    assert list(bridge_reasons()) == names
+    mmengine = ('build', 'checkpoint', 'configs', 'fsdp', 'packages', 'paths')
+    names = ['mmcv_ext', 'host_bounds', *(f'mmengine_{name}' for name in mmengine)]
+    assert list(bridge_reasons()) == [*names, 'pycocotools', 'xtcocotools']
 
 
 HOST = """
-import mmcv
-mmcv_maximum_version = '2.2.0'
-seen = mmcv.__version__
-assert seen < mmcv_maximum_version, f'MMCV=={seen} is used but incompatible'
+import mmcv, mmengine
+from packaging.version import Version
+{package}_maximum_version = '{bound}'
+seen = {package}.__version__
+assert Version('2.0.0rc4' if {package} is mmcv else '0.7.1') <= Version(seen)
+assert Version(seen) {sign} Version({package}_maximum_version), f'{{seen}} is incompatible'
 """
 
 
-def test_mmcv_bounds(tmp_path: Path) -> None:
-    fake_package(tmp_path, 'mmcv', "__version__ = '2.2.0'", version='2.2.0')
-    fake_package(tmp_path, 'mmdet', HOST)
-    refused = python('import mmdet', tmp_path)
-    assert 'MMCV==2.2.0 is used but incompatible' in refused.stderr
-    code = 'import mmhrnet, mmdet, mmcv; print(mmdet.seen, mmcv.__version__)'
-    assert python(code, tmp_path).stdout.split() == ['2.1.0', '2.2.0']
+@pytest.mark.parametrize(
+    ('host', 'package', 'installed', 'bound', 'sign'),
+    [
+        ('mmdet', 'mmcv', '2.3.6', '2.2.0', '<'),
+        ('mmseg', 'mmcv', '2.2.0', '2.2.0', '<'),
+        ('mmpretrain', 'mmengine', '1.0.1', '1.0.0', '<'),
+        ('mmpose', 'mmcv', '3.1.0', '3.0.0', '<='),
+    ],
+)
+@pytest.mark.parametrize('prefix', ['', 'onedl-'], ids=['original', 'fork'])
+def test_host_bounds(
+    host: str, package: str, installed: str, bound: str, sign: str, prefix: str, tmp_path: Path
+) -> None:
+    other = 'mmengine' if package == 'mmcv' else 'mmcv'
+    fake_fork(tmp_path, package, installed, f'{prefix}{package}')
+    fake_fork(tmp_path, other, '0.10.7' if package == 'mmcv' else '2.1.0', f'{prefix}{other}')
+    fake_package(tmp_path, host, HOST.format(package=package, bound=bound, sign=sign))
+    assert f'{installed} is incompatible' in python(f'import {host}', tmp_path).stderr
+    code = f'import mmhrnet, {host}, {package}; print({host}.seen, {package}.__version__)'
+    result = python(code, tmp_path)
+    assert result.stdout.split() == [f'{bound}.dev0', installed], result.stderr
 
 
-def test_mmcv_bounds_steps_aside(tmp_path: Path) -> None:
-    fake_package(tmp_path, 'mmcv', "__version__ = '2.1.5'", version='2.1.5')
-    fake_package(tmp_path, 'mmdet', HOST)
-    code = 'import mmhrnet, mmdet; print(mmdet.seen)'
-    assert python(code, tmp_path).stdout.strip() == '2.1.5'
+def test_host_bounds_steps_aside(tmp_path: Path) -> None:
+    fake_fork(tmp_path, 'mmcv', '2.1.5', 'onedl-mmcv')
+    fake_package(tmp_path, 'mmdet', HOST.format(package='mmcv', bound='2.2.0', sign='<'))
+    code = 'import mmhrnet, mmdet; print(mmdet.seen, mmhrnet.bridges.host_bounds.reason())'
+    result = python(code, tmp_path)
+    assert result.stdout.split() == ['2.1.5', 'None'], result.stderr
 
 
-def test_mmcv_bounds_reads_the_installed_hosts() -> None:
-    assert mmcv_bounds.upper_bound('mmdet') == '2.2.0'
-    assert mmcv_bounds.upper_bound('mmseg') == '2.2.0'
-    assert mmcv_bounds.upper_bound('mmpretrain') == '2.4.0'
-    assert mmcv_bounds.upper_bound('no_such_host') is None
+def test_host_bounds_reads_the_installed_hosts() -> None:
+    for host in host_bounds.HOSTS:
+        for package in host_bounds.PACKAGES:
+            says = re.search(r"[_A-Z](?:maximum_version|MAX) = '", _source(host))
+            bound = host_bounds.upper_bound(host, package)
+            assert bool(bound) == bool(says)  # the forks state none
+    assert host_bounds.upper_bound('no_such_host', 'mmcv') is None
+
+
+def _source(package: str) -> str:
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_text()
+
+
+def test_versions_are_those_of_the_modules() -> None:
+    import mmcv
+    import mmengine
+
+    assert host_bounds.installed_version('mmcv') == mmcv.__version__
+    assert host_bounds.installed_version('mmengine') == mmengine.__version__
+
+
+DETECTOR = 'mmhrnet::mmdet/faster_rcnn_hrnetv2p_w18'
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    'imports',
+    ['import mmhrnet, mmengine.hub', 'import mmengine.hub, mmhrnet'],
+    ids=['mmhrnet first', 'mmengine first'],
+)
+def test_packages_are_found_without_pkg_resources(imports: str) -> None:
+    """Setuptools 82 has none."""
+    path = ROOT / 'configs/mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024.py'
+    code = f"""
+sys.modules['pkg_resources'] = None
+{imports}
+from mmengine.config import Config
+from mmengine.config import Config
+from mmengine.hub import get_config, get_model
+from mmengine.utils import get_installed_path, is_installed
+from mmengine.utils import get_installed_path, is_installed
+from mmengine.utils.package_utils import package2module
+print(Config.fromfile({str(path)!r}).default_scope, is_installed('mmdet'), is_installed('mmnone'))
+print(get_installed_path('mmsegmentation').split('/')[-1], package2module('mmsegmentation'))
+print(get_config('{DETECTOR}').model.type, hasattr(get_model, 'knows_hosts'))
+"""
+    result = python(code)
+    expected = 'mmseg True False mmseg mmseg FasterRCNN True'
+    assert result.stdout.split() == expected.split(), result.stderr
+
+
+def test_packages_of_forks_are_found_by_their_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_fork(tmp_path, 'mmaction', '1.3.0', 'onedl-mmaction2')
+    monkeypatch.syspath_prepend(tmp_path)
+    mim = tmp_path / 'mmaction/.mim'
+    (mim / 'configs/tsn').mkdir(parents=True)
+    (mim / 'model-index.yml').write_text('Import: []\n')
+    (mim / 'configs/tsn/tsn_r50-0.5.py').write_text("model = dict(type='TSN')\n")
+    (tmp_path / 'child.py').write_text("_base_ = 'mmaction::tsn/tsn_r50-0.5'\n")
+    for name in ('mmaction', 'mmaction2', 'onedl-mmaction2', 'OneDL_mmaction2'):
+        assert is_installed(name)
+        assert get_installed_path(name) == str(mim.parent)
+    assert Config.fromfile(tmp_path / 'child.py').model.type == 'TSN'
+    assert get_config('mmaction::tsn/tsn_r50-0.5.py').model.type == 'TSN'
+
+
+def test_a_package_that_is_absent_or_a_namespace_has_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'only_a_folder').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_installed('only_a_folder')
+    with pytest.raises(RuntimeError, match='only_a_folder is a namespace package'):
+        get_installed_path('only_a_folder')
+    with pytest.raises(ModuleNotFoundError, match='mmnone is not installed'):
+        get_installed_path('mmnone')
+
+
+@pytest.mark.parametrize('suffix', ['', '.py'])
+def test_configs_of_mmhrnet_have_names(suffix: str, tmp_path: Path) -> None:
+    child, part = tmp_path / 'child.py', tmp_path / 'part.py'
+    child.write_text(
+        f"_base_ = '{DETECTOR}{suffix}'\nmodel = _base_.model\nmodel.neck.stride = 1\n"
+    )
+    part.write_text(f"_base_ = 'mmhrnet::_base_/models/hrnetv2p_w32{suffix}'\n")
+    cfg = Config.fromfile(child)
+    assert (cfg.model.type, cfg.model.get('_scope_')) == ('FasterRCNN', 'mmdet')
+    assert Config.fromfile(part).hrnetv2p.backbone.type == 'mmhrnet.HRNet'
+    assert get_config(f'{DETECTOR}{suffix}', pretrained=True).model_path.endswith('.pth')
+    model = get_model(f'{DETECTOR}{suffix}')
+    assert type(model).__module__.startswith('mmdet.')
+    assert isinstance(model.backbone, HRNet)
+
+
+def test_a_model_by_name_takes_its_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr('mmengine.runner.load_checkpoint', lambda _, url: loaded.append(url))
+    name = 'mmhrnet::mmpretrain/hrnet-w18_4xb64_in1k'
+    model = get_model(name, pretrained=True, train_cfg=dict(augments=dict(type='Mixup', alpha=1.0)))
+    assert loaded == [get_config(name, pretrained=True).model_path]
+    assert model._is_init
+    assert model.data_preprocessor.batch_augments is not None  # what the caller adds is passed on
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(
+        [123.675, 116.28, 103.53]
+    )
+
+
+def test_tools_take_configs_by_name() -> None:
+    assert apis.make_config(DETECTOR).model.type == 'FasterRCNN'
+    for name, says in (
+        ('mmhrnet::mmdet/none', 'none.py" does not exist'),
+        ('mmnone::mmdet/none', 'does not support to load mmnone'),
+        ('mmyolo::yolov5/none', 'mmyolo is not installed'),
+        ('mmhrnet::none', 'specify the package name and relative config path'),
+    ):
+        with pytest.raises(apis.ConfigError, match=f'There is no config {name}: .*{says}'):
+            apis.make_config(name)
 
 
 def test_xtcocotools_stands_in_for_mmpose() -> None:

@@ -26,8 +26,10 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as loading
 
 from mmhrnet import HRNet, checkpoints
+from mmhrnet.bridges import mmengine_checkpoint
 
 
 class Boom:
@@ -217,6 +219,20 @@ def test_bare_pickle_does_not_run(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(Boom(target)))
     with pytest.raises(checkpoints.CheckpointError, match=r'a\.pkl'):
         checkpoints.load(path)
+    assert not target.exists()
+
+
+def test_the_loader_of_newer_mmengines_runs_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where ``weights_only=True`` refuses a file, it loads it with ``False``."""
+    monkeypatch.setattr(loading, '_safe_torch_load', torch.load, raising=False)
+    mmengine_checkpoint._load_safely(loading)
+    target, path = tmp_path / 'ran', tmp_path / 'a.pth'
+    torch.save({'state_dict': {}, 'meta': Boom(target)}, path)
+    for file in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(checkpoints.CheckpointError, match='mkdir'):
+            loading._safe_torch_load(file, map_location='cpu', weights_only=False)
     assert not target.exists()
 
 

@@ -26,9 +26,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, METRICS
+from mmengine.registry import DATASETS, LOOPS, METRICS
 from mmengine.registry import MODELS as ALL_MODELS
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
@@ -84,6 +84,29 @@ class ToyMetric:
 
     def evaluate(self, size: int) -> dict[str, float]:
         return {'acc': random.random()}
+
+
+@LOOPS.register_module(force=True)
+class SkippingLoop(IterBasedTrainLoop):
+    """The loop of newer MMEngines: one call skips what was trained on, or nothing does."""
+
+    def __init__(self, *args: Any, fast_forward_on_resume: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fast_forward_on_resume = fast_forward_on_resume
+
+    def run(self) -> nn.Module:
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        if self._iter > 0 and not self.fast_forward_on_resume:
+            self.dataloader_iterator.skip_iter(self._iter)
+        while self._iter < self._max_iters:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            if self._iter % self.val_interval == 0:
+                self.runner.val_loop.run()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +245,23 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
     assert got.model.seen == expected.model.seen[12:]
     assert dict(flat(random_state_of(got))) == dict(flat(random_state_of(expected)))
     assert names(parts) == names(whole)
+
+
+@pytest.mark.parametrize('fast', [False, True])
+def test_a_loop_that_skips_by_one_call_is_resumed_exactly(fast: bool, tmp_path: Path) -> None:
+    def skipping(work_dir: Path, **changes: Any) -> Config:
+        cfg = config(work_dir, **changes)
+        del cfg.train_cfg['by_epoch']
+        cfg.train_cfg.update(type='SkippingLoop', fast_forward_on_resume=fast)
+        return cfg
+
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    expected = run(skipping(whole))
+    with pytest.raises(CrashError):
+        run(skipping(parts), At('after_train_iter', 7, crash))
+    got = run(skipping(parts, resume=True))
+    assert state(last(parts)) == state(last(whole))
+    assert got.model.seen == expected.model.seen[6:]
 
 
 def random_state_of(runner: Runner) -> Any:

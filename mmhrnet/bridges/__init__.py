@@ -8,11 +8,13 @@ user imports it.
 from __future__ import annotations
 
 from mmhrnet.bridges import (
-    mmcv_bounds,
+    host_bounds,
     mmcv_ext,
     mmengine_build,
     mmengine_checkpoint,
+    mmengine_configs,
     mmengine_fsdp,
+    mmengine_packages,
     mmengine_paths,
     pycocotools,
     xtcocotools,
@@ -20,10 +22,12 @@ from mmhrnet.bridges import (
 
 BRIDGES = (
     mmcv_ext,
-    mmcv_bounds,
+    host_bounds,
     mmengine_build,
     mmengine_checkpoint,
+    mmengine_configs,
     mmengine_fsdp,
+    mmengine_packages,
     mmengine_paths,
     pycocotools,
     xtcocotools,

@@ -1,8 +1,9 @@
 """``mmcv._ext``, the compiled half of mmcv, for an mmcv without it.
 
-Needed by: mmdet, mmpose and mmsegmentation 1.x on mmcv-lite 2.0 to 2.2. It holds the Python side of
-``mmcv.ops`` but not the compiled module under it, so that ``import mmcv.ops`` fails. Steps aside
-where a compiled ``mmcv._ext`` is installed, since its finder stands last.
+Needed by: mmdet, mmpose and mmsegmentation 1.x on mmcv-lite 2.0 to 2.2, and on an onedl-mmcv that
+was built without PyTorch, as pip does. These hold the Python side of ``mmcv.ops`` but not the
+compiled module under it, so that ``import mmcv.ops`` fails. Steps aside where a compiled
+``mmcv._ext`` is installed, since its finder stands last.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def reason() -> str | None:
     mmcv = find_spec('mmcv')
     if mmcv is None or PathFinder.find_spec(EXTENSION, mmcv.submodule_search_locations):
         return None
-    return 'mmcv has no compiled ops (mmcv-lite), torchvision runs them'
+    return 'mmcv has no compiled ops, torchvision runs them'
 
 
 def install() -> None:

@@ -2,9 +2,10 @@
 
 Needed by: mmengine <= 0.10.7, which calls ``torch.load`` without ``weights_only``: with torch 2.6
 its own checkpoints then fail to load (their message hub holds HistoryBuffers and numpy scalars);
-with older torch, and for downloads with any torch, they may run code. Newer mmengine passes
-``weights_only=False``. So this bridge is always active: ``mmhrnet.checkpoints.load`` stands behind
-mmengine's local and object-storage loaders and behind its downloads.
+with older torch, and for downloads with any torch, they may run code. Newer mmengine loads what is
+not safe all the same, with ``weights_only=False``. So this bridge is always active:
+``mmhrnet.checkpoints.load`` stands behind mmengine's local and object-storage loaders, behind its
+downloads, and behind the function by which newer mmengine loads whatever it loads.
 
 The config in a checkpoint is data too. MMEngine's runners execute ``meta['config']``, which
 trainings of before 2022 wrote, so that what they load goes without it; an inferencer that is given
@@ -56,6 +57,8 @@ def _load_safely(module: ModuleType) -> None:
     loader.register_scheme('', load_from_local, force=True)
     loader.register_scheme([r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], load_from_ceph, force=True)
     module.__dict__['load_url'] = load_url
+    if hasattr(module, '_safe_torch_load'):
+        module.__dict__['_safe_torch_load'] = load_any
     _fit_to_the_model(module)
 
 
@@ -180,6 +183,12 @@ def load_url(
     from mmhrnet import checkpoints
 
     return _without_program(checkpoints.load_url(url, model_dir, map_location, progress))
+
+
+def load_any(file: Any, map_location: Any = None, **_: Any) -> Any:
+    from mmhrnet import checkpoints
+
+    return _without_program(checkpoints.load(file, map_location))
 
 
 def _without_program(checkpoint: Any) -> Any:
