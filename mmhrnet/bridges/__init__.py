@@ -16,6 +16,7 @@ from mmhrnet.bridges import (
     mmengine_fsdp,
     mmengine_packages,
     mmengine_paths,
+    mmpose_circles,
     pycocotools,
     xtcocotools,
 )
@@ -29,6 +30,7 @@ BRIDGES = (
     mmengine_fsdp,
     mmengine_packages,
     mmengine_paths,
+    mmpose_circles,
     pycocotools,
     xtcocotools,
 )

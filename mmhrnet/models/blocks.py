@@ -76,7 +76,7 @@ class ResidualBlock(nn.Module):
 
     def residual(self, x: Tensor) -> Tensor:
         out = x
-        for k, name in enumerate(self.norm_names, start=1):
+        for k, name in enumerate(self.norm_names, 1):
             out = self.relu(out) if k > 1 else out
             out = getattr(self, name)(getattr(self, f'conv{k}')(out))
         return out.add_(x if self.downsample is None else self.downsample(x))

@@ -75,7 +75,7 @@ class HRModule(nn.Module):
         for dst, paths in enumerate(self.fuse_layers):
             size = xs[dst].shape[2:]
             y = paths[0](xs[0])  # type: ignore[index]
-            for src, path in enumerate(paths[1:], start=1):  # type: ignore[index]
+            for src, path in enumerate(paths[1:], 1):  # type: ignore[index]
                 term = path(xs[src])
                 term = self.resize(term, size) if src > dst else term  # (N, C_dst, H_dst, W_dst)
                 y = y + term if src == 1 else y.add_(term)  # the first y may be the input itself
@@ -272,11 +272,8 @@ class HRNet(BaseModule):
             self._check_input(x)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        maps = []
-        for index, name in enumerate(self.norm_names, start=1):
-            x = self.relu(getattr(self, name)(getattr(self, f'conv{index}')(x)))
-            maps.append(x)
-        return maps
+        first = self.relu(self.norm1(self.conv1(x)))
+        return [first, self.relu(self.norm2(self.conv2(first)))]
 
     def streams(self, x: Tensor) -> tuple[Tensor, ...]:
         """The output of the network from the stem's map at 1/4, ``(N, 64, H/4, W/4)``."""
