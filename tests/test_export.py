@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from mmhrnet import HRNet, HRNetV2p
 from mmhrnet.apis import ConfigError
 from mmhrnet.apis.export import export_config
 from mmhrnet.deploy import ExportError, export, load, optimize
-from mmhrnet.deploy.export import compiler_problem
+from mmhrnet.deploy.export import FORMATS, compiler_problem
 
 CHANNELS = (16, 32, 64, 128)
 POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'
@@ -23,12 +24,20 @@ SIMCC = 'mmpose/simcc_hrnet-w32_8xb64-210e_coco-256x192.py'
 SEGMENTATION = 'mmseg/fcn_hr18sv1_4xb3-120k_cityscapes-512x1024.py'
 CLASSIFICATION = 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 DETECTION = 'mmdet/faster_rcnn_hrnetv2p_w18.py'
+
+
+def needs_torch(format: str, dynamic: bool = True) -> pytest.MarkDecorator:
+    since = FORMATS[format].torch_free if dynamic else FORMATS[format].torch
+    return pytest.mark.skipif(torch.__version__ < since, reason=f'needs torch {since}')
+
+
 CASES = [
-    (POSE, 'onnx'),
-    (SEGMENTATION, 'onnx'),
-    (CLASSIFICATION, 'pt2'),
     *(
-        pytest.param(*case, marks=pytest.mark.slow)
+        pytest.param(*case, marks=needs_torch(case[1]))
+        for case in ((POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2'))
+    ),
+    *(
+        pytest.param(*case, marks=[pytest.mark.slow, needs_torch(case[1])])
         for case in (
             (POSE, 'pt2'),
             (SEGMENTATION, 'pt2'),
@@ -83,7 +92,13 @@ def test_configs_of_every_task(
 
 @pytest.mark.parametrize(
     'format',
-    ['pt2', 'onnx', pytest.param('aoti', marks=[needs_compiler, pytest.mark.slow])],
+    [
+        'pt2',
+        pytest.param('onnx', marks=needs_torch('onnx', dynamic=False)),
+        pytest.param(
+            'aoti', marks=[needs_compiler, needs_torch('aoti', dynamic=False), pytest.mark.slow]
+        ),
+    ],
 )
 def test_files_take_any_memory_format_and_stand_alone(
     net: nn.Module, images: torch.Tensor, tmp_path: Path, format: str
@@ -123,7 +138,13 @@ class Classifier(nn.Module):
 
 @pytest.mark.parametrize(
     ('opset', 'dynamic'),
-    [(17, False), *(pytest.param(o, True, marks=pytest.mark.slow) for o in (None, 15, 17))],
+    [
+        pytest.param(17, False, marks=needs_torch('onnx', dynamic=False)),
+        *(
+            pytest.param(o, True, marks=[pytest.mark.slow, needs_torch('onnx')])
+            for o in (None, 15, 17)
+        ),
+    ],
 )
 def test_onnx_files_of_an_opset_can_be_quantized(
     net: nn.Module, images: torch.Tensor, tmp_path: Path, opset: int | None, dynamic: bool
@@ -148,15 +169,24 @@ def test_onnx_files_of_an_opset_can_be_quantized(
     assert (found - expected).norm() < 0.1 * expected.norm()
 
 
+@needs_torch('onnx', dynamic=False)
 def test_an_opset_that_lacks_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module('mmhrnet.deploy.export')
     monkeypatch.setattr(module, 'optimize', lambda model, _: model)  # nothing of it is ours
     with pytest.raises(ExportError, match=r'opset 13 cannot hold this model: .*14 for Relu$'):
-        export(Rectifier(), torch.rand(2, 3, 64, 64), tmp_path / 'a.onnx', format='onnx', opset=13)
+        export(
+            Rectifier(),
+            torch.rand(2, 3, 64, 64),
+            tmp_path / 'a.onnx',
+            format='onnx',
+            opset=13,
+            dynamic=False,
+        )
     assert not list(tmp_path.iterdir())
 
 
 @needs_compiler
+@needs_torch('aoti')
 @pytest.mark.slow
 @pytest.mark.parametrize('config', [POSE, SEGMENTATION, CLASSIFICATION, DETECTION])
 def test_compiled_packages_of_every_task_have_free_sizes(
@@ -168,7 +198,7 @@ def test_compiled_packages_of_every_task_have_free_sizes(
     assert shapes == {1, 4}
 
 
-@pytest.mark.parametrize('format', ['pt2', 'onnx'])
+@pytest.mark.parametrize('format', [pytest.param(f, marks=needs_torch(f)) for f in ('pt2', 'onnx')])
 def test_a_pyramid_of_free_size(tmp_path: Path, format: str) -> None:
     net = nn.Sequential(HRNet('w18_small_v1'), HRNetV2p(CHANNELS, 16))
     checks = export(net, torch.rand(2, 3, 128, 160), tmp_path / f'a.{format}', format=format)
@@ -199,12 +229,27 @@ def test_a_file_that_differs_does_not_appear(
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [('a.pt2', b'before')]
 
 
-def test_max_pooling_of_free_size_cannot_be_exported(tmp_path: Path) -> None:
-    neck = HRNetV2p(CHANNELS, 16, pooling_type='MAX')
-    net = nn.Sequential(HRNet('w18_small_v1'), neck)
+class OtherWhenWide(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (x.relu() if x.shape[3] > 160 else x.tanh(),)
+
+
+@needs_torch('pt2')
+def test_a_graph_of_one_size_cannot_be_exported_with_free_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module('mmhrnet.deploy.export')
+    monkeypatch.setattr(module, 'optimize', lambda model, _: model)  # nothing of it is ours
+    net, images = OtherWhenWide(), torch.rand(2, 3, 128, 192)
     with pytest.raises(ExportError, match=r'cannot be exported with free sizes: .*--static'):
-        export(net, torch.rand(2, 3, 128, 192), tmp_path / 'a.pt2')
-    assert export(net, torch.rand(2, 3, 128, 192), tmp_path / 'a.pt2', dynamic=False)
+        export(net, images, tmp_path / 'a.pt2')
+    assert export(net, images, tmp_path / 'a.pt2', dynamic=False)
+
+
+def test_max_pooling(tmp_path: Path) -> None:
+    net = nn.Sequential(HRNet('w18_small_v1'), HRNetV2p(CHANNELS, 16, pooling_type='MAX'))
+    (check,) = export(net, torch.rand(2, 3, 128, 192), tmp_path / 'a.pt2', dynamic=False)
+    assert check.error < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -214,11 +259,15 @@ def test_max_pooling_of_free_size_cannot_be_exported(tmp_path: Path) -> None:
         (dict(out='a.onnx'), 'must end in .pt2'),
         (dict(opset=17), 'is for the format onnx, not for pt2'),
         (dict(opset=0, format='onnx', out='a.onnx'), 'must be a positive number'),
-        (dict(checkpoint='nowhere.pth'), 'The weights nowhere.pth cannot be loaded'),
-        (dict(device='cuda'), 'needs a GPU'),
-        (dict(shape=[32]), 'needs an example of 2 images or more with sides of 33 or more'),
-        (dict(batch=1), 'needs an example of 2 images'),
-        (dict(config='nowhere.py'), 'There is no config nowhere.py'),
+        (dict(checkpoint='nowhere.pth', static=True), 'The weights nowhere.pth cannot be loaded'),
+        (dict(device='cuda', static=True), 'needs a GPU'),
+        pytest.param(
+            dict(shape=[32]),
+            'needs an example of 2 images or more with sides of 33 or more',
+            marks=needs_torch('pt2'),
+        ),
+        pytest.param(dict(batch=1), 'needs an example of 2 images', marks=needs_torch('pt2')),
+        (dict(config='nowhere.py', static=True), 'There is no config nowhere.py'),
     ],
 )
 def test_mistakes(root: Path, tmp_path: Path, arguments: dict, message: str) -> None:
@@ -230,12 +279,14 @@ def test_mistakes(root: Path, tmp_path: Path, arguments: dict, message: str) -> 
     assert not list(tmp_path.iterdir())
 
 
+@needs_torch('aoti')
 def test_aoti_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(ExportError, match=r'install g\+\+, or use pt2 or onnx'):
         export(nn.Identity(), torch.rand(1), tmp_path / 'a.pt2', format='aoti')
 
 
+@needs_torch('aoti')
 def test_aoti_needs_a_path_that_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr('shutil.which', lambda name: name)
     monkeypatch.setattr(torch, '__file__', '/a folder/torch/__init__.py')
@@ -259,6 +310,29 @@ def test_files_that_are_none(
         load(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ('version', 'format', 'dynamic', 'message'),
+    [
+        ('2.4.1+cpu', 'pt2', True, r'free sizes needs torch 2\.5 or newer, or .*--static'),
+        ('2.4.1+cpu', 'onnx', False, r'The format onnx needs torch 2\.5 or newer; this is 2\.4\.1'),
+        ('2.5.1', 'onnx', True, r'needs torch 2\.6 or newer, or a fixed size'),
+        ('2.5.1', 'aoti', False, r'needs torch 2\.6 or newer; this is 2\.5\.1'),
+    ],
+)
+def test_a_torch_that_is_too_old(
+    version: str, format: str, dynamic: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, '__version__', TorchVersion(version))
+    with pytest.raises(ExportError, match=message):
+        export(
+            nn.Identity(),
+            torch.rand(1),
+            'a' + FORMATS[format].suffix,
+            format=format,
+            dynamic=dynamic,
+        )
+
+
 def test_an_optimized_model_is_refused(net: nn.Module, images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match='optimized already'):
-        export(optimize(net), images, 'a.pt2')
+        export(optimize(net), images, 'a.pt2', dynamic=False)

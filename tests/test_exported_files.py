@@ -21,6 +21,11 @@ from mmhrnet.deploy.export import trace
 Records = dict[str, bytes]
 Edit = Callable[[Records], None]
 
+# Before torch 2.8, an archive has no folder at its top, and one record for all weights.
+OLD = torch.__version__ < '2.8'
+PROGRAM = 'serialized_exported_program.json' if OLD else 'models/model.json'
+SAMPLE_INPUTS = 'serialized_example_inputs.pt' if OLD else 'data/sample_inputs/model.pt'
+DESCRIPTION = f'{"extra_files" if OLD else "extra"}/mmhrnet.json'
 MARKER = 'ran'
 CODE = f"__import__('pathlib').Path({MARKER!r}).touch()"
 
@@ -48,12 +53,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def edited(good: Path, path: Path, edit: Edit) -> Path:
     with zipfile.ZipFile(good) as archive:
-        top = archive.namelist()[0].partition('/')[0]
-        records = {name.partition('/')[2]: archive.read(name) for name in archive.namelist()}
+        top = '' if OLD else archive.namelist()[0].partition('/')[0] + '/'
+        records = {name.removeprefix(top): archive.read(name) for name in archive.namelist()}
     edit(records)
     with zipfile.ZipFile(path, 'w') as archive:
         for name, content in records.items():
-            archive.writestr(f'{top}/{name}', content)
+            archive.writestr(top + name, content)
     return path
 
 
@@ -73,8 +78,8 @@ def pickled_weight(records: Records) -> None:
 
 def in_program(change: Callable[[dict[str, Any]], Any]) -> Edit:
     def edit(records: Records) -> None:
-        program = json.loads(records['models/model.json'])
-        records['models/model.json'] = json.dumps(change(program) or program).encode()
+        program = json.loads(records[PROGRAM])
+        records[PROGRAM] = json.dumps(change(program) or program).encode()
 
     return edit
 
@@ -114,10 +119,12 @@ FACTORY = {'default_factory_module': 'evil', 'default_factory_name': 'x', 'dict_
 ENUM = json.dumps({'__enum__': 1, 'fqn': 'evil:X', 'name': 'x'})
 UNPICKLED = 'holds more than tensors'
 WAYS: dict[str, tuple[Edit, str]] = {
-    'sample inputs': (with_pickle('data/sample_inputs/model.pt'), UNPICKLED),
+    'sample inputs': (with_pickle(SAMPLE_INPUTS), UNPICKLED),
     'old weights': (with_pickle('data/weights/model.pt'), UNPICKLED),
+    'oldest weights': (with_pickle('serialized_state_dict.pt'), UNPICKLED),
+    'oldest constants': (with_pickle('serialized_constants.pt'), UNPICKLED),
     'old constants': (with_pickle('data/constants/model.pt'), UNPICKLED),
-    'weight': (pickled_weight, 'holds pickled weights'),
+    **({} if OLD else {'weight': (pickled_weight, 'holds pickled weights')}),
     'TorchScript': (with_pickle('data/constants/custom_obj_0'), 'it holds .*custom_obj_0'),
     'expression': (with_expression(CODE), 'its expr_str is'),
     'expression in a call': (with_expression(f'Integer({CODE} or 1)'), 'its expr_str is'),
@@ -219,7 +226,7 @@ def test_a_flipped_bit_is_noticed(good: Path, tmp_path: Path) -> None:
 
 def test_files_of_others_have_no_description(good: Path, tmp_path: Path) -> None:
     def edit(records: Records) -> None:
-        del records['extra/mmhrnet.json']
+        del records[DESCRIPTION]
 
     path = edited(good, tmp_path / 'a.pt2', edit)
     with pytest.raises(ExportError, match=r'has no mmhrnet\.json.*use tools/export\.py'):

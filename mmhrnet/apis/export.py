@@ -63,7 +63,7 @@ def export_config(
         ExportError: The model, format or machine does not allow it.
     """
     out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
-    check_format(format, out, opset)
+    check_format(format, out, opset, not static)
     cfg = make_config(config, swap=swap, mini=mini, data_root=data_root, cfg_options=cfg_options)
     check_device(device)
     check_file(out)

@@ -61,6 +61,8 @@ class Shipped:
 class Format(NamedTuple):
     suffix: str
     write: Callable[..., None]  # of program, path, metadata, and options of the format
+    torch: str  # the first that writes it with a fixed size
+    torch_free: str  # the first that writes it with free sizes
 
 
 def export(
@@ -92,7 +94,7 @@ def export(
         WriteError: A place that cannot be written.
     """
     path = Path(path)
-    check_format(format, path, opset)
+    check_format(format, path, opset, dynamic)
     options = {} if opset is None else {'opset': opset}
     model = model.eval()
     with torch.no_grad():
@@ -105,7 +107,7 @@ def export(
             return [compare(load(file), model, images.new_empty(shape)) for shape in shapes]
 
 
-def check_format(format: str, path: Path, opset: int | None = None) -> None:
+def check_format(format: str, path: Path, opset: int | None = None, dynamic: bool = True) -> None:
     """Looks for what can be known before a model is built.
 
     Raises:
@@ -121,11 +123,21 @@ def check_format(format: str, path: Path, opset: int | None = None) -> None:
         raise ExportError(f'opset={opset!r} is for the format onnx, not for {format}')
     if opset is not None and not is_count(opset):
         raise ExportError(f'opset={opset!r} must be a positive number, such as 17')
-    if not hasattr(torch._inductor, 'aoti_compile_and_package'):
-        raise ExportError(f'Export needs torch 2.6 or newer, this is {torch.__version__}')
+    _check_torch(format, dynamic)
     problem = compiler_problem() if format == 'aoti' else None
     if problem:
         raise ExportError(f'The format aoti compiles: {problem}, or use pt2 or onnx, which do not')
+
+
+def _check_torch(format: str, dynamic: bool) -> None:
+    kind = FORMATS[format]
+    since = kind.torch_free if dynamic else kind.torch
+    if torch.__version__ < since:
+        fixed = '' if torch.__version__ < kind.torch else ', or a fixed size (--static)'
+        raise ExportError(
+            f'The format {format}{" with free sizes" if dynamic else ""} needs torch {since} or '
+            f'newer{fixed}; this is {torch.__version__}'
+        )
 
 
 def compiler_problem() -> str | None:
@@ -353,7 +365,9 @@ def _load_onnx(path: Path) -> Shipped:
 
 
 FORMATS = {
-    'pt2': Format('.pt2', _write_pt2),
-    'aoti': Format('.pt2', _write_aoti),
-    'onnx': Format('.onnx', _write_onnx),
+    # Before torch 2.5, sizes behind a nearest upsampling cannot be free; its ONNX exporter came
+    # with 2.5 and fails on free sizes there; AOTInductor's packages came with 2.6.
+    'pt2': Format('.pt2', _write_pt2, '2.4', '2.5'),
+    'aoti': Format('.pt2', _write_aoti, '2.6', '2.6'),
+    'onnx': Format('.onnx', _write_onnx, '2.5', '2.6'),
 }
