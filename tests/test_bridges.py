@@ -81,7 +81,7 @@ def test_two_actions_after_one_import_are_both_done(
 
 
 def test_reasons_name_every_bridge() -> None:
-    mmengine = ('build', 'checkpoint', 'configs', 'fsdp', 'packages', 'paths')
+    mmengine = ('build', 'checkpoint', 'configs', 'fsdp', 'mmcv_ops', 'packages', 'paths')
     names = ['mmcv_ext', 'host_bounds', *(f'mmengine_{name}' for name in mmengine)]
     assert list(bridge_reasons()) == [*names, 'mmpose_circles', 'pycocotools', 'xtcocotools']
 
@@ -256,6 +256,15 @@ def test_the_real_xtcocotools_wins(tmp_path: Path) -> None:
     code = 'import mmhrnet, xtcocotools\nprint(xtcocotools.real)'
     assert python(code, tmp_path).stdout.strip() == 'yes'
     assert xtcocotools.reason() is not None
+
+
+def test_mmengine_finds_the_ops_of_mmcv_on_python_3_14() -> None:
+    code = (
+        "import pkgutil\nvars(pkgutil).pop('find_loader', None)\nimport mmhrnet\n"
+        'from mmengine.utils.dl_utils import mmcv_full_available\nprint(mmcv_full_available())'
+    )
+    result = python(code)
+    assert result.stdout.strip() == 'True', result.stderr
 
 
 @pytest.mark.parametrize('backend', ['opencv', 'matplotlib'])
