@@ -315,7 +315,7 @@ def test_files_that_are_none(
     [
         ('2.4.1+cpu', 'pt2', True, r'free sizes needs torch 2\.5 or newer, or .*--static'),
         ('2.4.1+cpu', 'onnx', False, r'The format onnx needs torch 2\.5 or newer; this is 2\.4\.1'),
-        ('2.5.1', 'onnx', True, r'needs torch 2\.6 or newer, or a fixed size'),
+        ('2.6.0', 'onnx', True, r'needs torch 2\.7 or newer, or a fixed size'),
         ('2.5.1', 'aoti', False, r'needs torch 2\.6 or newer; this is 2\.5\.1'),
     ],
 )

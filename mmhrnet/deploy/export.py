@@ -366,8 +366,8 @@ def _load_onnx(path: Path) -> Shipped:
 
 FORMATS = {
     # Before torch 2.5, sizes behind a nearest upsampling cannot be free; its ONNX exporter came
-    # with 2.5 and fails on free sizes there; AOTInductor's packages came with 2.6.
+    # with 2.5 and fails on free sizes before 2.7; AOTInductor's packages came with 2.6.
     'pt2': Format('.pt2', _write_pt2, '2.4', '2.5'),
     'aoti': Format('.pt2', _write_aoti, '2.6', '2.6'),
-    'onnx': Format('.onnx', _write_onnx, '2.5', '2.6'),
+    'onnx': Format('.onnx', _write_onnx, '2.5', '2.7'),
 }
