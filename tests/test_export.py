@@ -122,6 +122,10 @@ def test_files_take_any_memory_format_and_stand_alone(
     assert done.stdout.strip() == 'False'
 
 
+def detector(**options: str) -> nn.Module:
+    return nn.Sequential(HRNet('w18_small_v1'), HRNetV2p(CHANNELS, 16, **options))
+
+
 class Rectifier(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         return (x.relu(),)
@@ -200,7 +204,7 @@ def test_compiled_packages_of_every_task_have_free_sizes(
 
 @pytest.mark.parametrize('format', [pytest.param(f, marks=needs_torch(f)) for f in ('pt2', 'onnx')])
 def test_a_pyramid_of_free_size(tmp_path: Path, format: str) -> None:
-    net = nn.Sequential(HRNet('w18_small_v1'), HRNetV2p(CHANNELS, 16))
+    net = detector()
     checks = export(net, torch.rand(2, 3, 128, 160), tmp_path / f'a.{format}', format=format)
     assert [check.shape for check in checks] == [
         (2, 3, 128, 160),
@@ -246,8 +250,11 @@ def test_a_graph_of_one_size_cannot_be_exported_with_free_sizes(
     assert export(net, images, tmp_path / 'a.pt2', dynamic=False)
 
 
+@pytest.mark.skipif(
+    torch.__version__[:3] == '2.5', reason='torch 2.5 cannot load the graph of a pyramid'
+)
 def test_max_pooling(tmp_path: Path) -> None:
-    net = nn.Sequential(HRNet('w18_small_v1'), HRNetV2p(CHANNELS, 16, pooling_type='MAX'))
+    net = detector(pooling_type='MAX')
     (check,) = export(net, torch.rand(2, 3, 128, 192), tmp_path / 'a.pt2', dynamic=False)
     assert check.error < 1e-5
 
@@ -313,9 +320,9 @@ def test_files_that_are_none(
 @pytest.mark.parametrize(
     ('version', 'format', 'dynamic', 'message'),
     [
-        ('2.4.1+cpu', 'pt2', True, r'free sizes needs torch 2\.5 or newer, or .*--static'),
-        ('2.4.1+cpu', 'onnx', False, r'The format onnx needs torch 2\.5 or newer; this is 2\.4\.1'),
-        ('2.6.0', 'onnx', True, r'needs torch 2\.7 or newer, or a fixed size'),
+        ('2.4.1+cpu', 'pt2', True, r'free sizes needs torch 2\.6 or newer, or .*--static'),
+        ('2.4.1+cpu', 'onnx', False, r'The format onnx needs torch 2\.7 or newer; this is 2\.4\.1'),
+        ('2.6.0', 'onnx', True, r'with free sizes needs torch 2\.7 or newer; this is 2\.6'),
         ('2.5.1', 'aoti', False, r'needs torch 2\.6 or newer; this is 2\.5\.1'),
     ],
 )

@@ -89,6 +89,9 @@ def test_inductor_trains_the_same() -> None:
     assert_same_training(network(compile=True, memory_format='channels_last'), network())
 
 
+@pytest.mark.skipif(
+    torch.__version__ < '2.5', reason='torch < 2.5 compiles each module, whatever its kind'
+)
 def test_depth_compiles_nothing_more() -> None:
     """Blocks of stage 1 with and without projection, modules of 2, 3 and 4 streams."""
 

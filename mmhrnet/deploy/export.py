@@ -365,9 +365,10 @@ def _load_onnx(path: Path) -> Shipped:
 
 
 FORMATS = {
-    # Before torch 2.5, sizes behind a nearest upsampling cannot be free; its ONNX exporter came
-    # with 2.5 and fails on free sizes before 2.7; AOTInductor's packages came with 2.6.
-    'pt2': Format('.pt2', _write_pt2, '2.4', '2.5'),
+    # With free sizes, torch 2.4 cannot trace a nearest upsampling and 2.5 cannot load a pyramid;
+    # before 2.7, the ONNX exporter fails on free sizes or on other opsets; AOTInductor's packages
+    # came with 2.6.
+    'pt2': Format('.pt2', _write_pt2, '2.4', '2.6'),
     'aoti': Format('.pt2', _write_aoti, '2.6', '2.6'),
-    'onnx': Format('.onnx', _write_onnx, '2.5', '2.7'),
+    'onnx': Format('.onnx', _write_onnx, '2.7', '2.7'),
 }
