@@ -245,7 +245,7 @@ def test_norms_have_the_hosts_names(norm: str) -> None:
     assert not [name for name in model.state_dict() if 'norm' in name]
 
 
-@pytest.mark.skipif(torch.__version__ < '2.5', reason='torch < 2.5: no free sizes behind nearest')
+@pytest.mark.skipif(torch.__version__ < '2.6', reason='torch < 2.6: no free sizes behind nearest')
 def test_export_with_dynamic_batch_and_size() -> None:
     model = HRNet(stages()).eval()
     dim = torch.export.Dim

@@ -365,7 +365,7 @@ def _load_onnx(path: Path) -> Shipped:
 
 
 FORMATS = {
-    # With free sizes, torch 2.4 cannot trace a nearest upsampling and 2.5 cannot load a pyramid;
+    # Before 2.6, torch cannot trace a nearest upsampling of free sizes, and 2.5 loads no pyramid;
     # before 2.7, the ONNX exporter fails on free sizes or on other opsets; AOTInductor's packages
     # came with 2.6.
     'pt2': Format('.pt2', _write_pt2, '2.4', '2.6'),
