@@ -10,8 +10,9 @@ from __future__ import annotations
 import platform
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from io import StringIO
@@ -108,7 +109,12 @@ def install_command(modules: Sequence[str]) -> str:
 
 def distributions(module: str) -> list[str]:
     """Names of the installed distributions that brought this module."""
-    return sorted(set(metadata.packages_distributions().get(module, ())))
+    return sorted(set(_owners().get(module, ())))
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def _versions() -> list[tuple[str, ...]]:

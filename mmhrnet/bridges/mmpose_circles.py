@@ -12,8 +12,6 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from packaging.version import Version
-
 from mmhrnet.bridges.imports import after_import
 
 MODULE = 'mmpose.visualization.opencv_backend_visualizer'
@@ -23,7 +21,7 @@ def reason() -> str | None:
     if find_spec('mmpose') is None or find_spec('numpy') is None:
         return None
     numpy = metadata.version('numpy')
-    refuses = Version(numpy) >= Version('2.4')
+    refuses = tuple(map(int, numpy.split('.')[:2])) >= (2, 4)
     return f'mmpose gives an array to int(), which numpy {numpy} refuses' if refuses else None
 
 
