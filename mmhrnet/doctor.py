@@ -143,11 +143,13 @@ def _bridges() -> list[tuple[str, ...]]:
 
 def _doubles() -> list[str]:
     found = {module: distributions(module) for module in ('cv2', 'mmengine', 'mmcv', *HOSTS)}
+    # OneDL's own requirements bring two builds of OpenCV; of one version, either one works.
+    same = len(set(map(metadata.version, found['cv2']))) == 1
     return [
         f'{module} comes from {" and ".join(names)}, which overwrite each other: '
         f'pip uninstall -y {" ".join(names)}, then pip install --no-deps the one that you want'
         for module, names in found.items()
-        if len(names) > 1
+        if len(names) > 1 and not (module == 'cv2' and same)
     ]
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_two_distributions_of_one_module(tmp_path: Path, monkeypatch: pytest.Mon
     (line,) = doctor.find_problems()
     assert 'mmcv comes from mmcv and mmcv-lite and onedl-mmcv' in line
     assert 'pip uninstall -y mmcv mmcv-lite onedl-mmcv, then pip install --no-deps' in line
+
+
+@pytest.mark.parametrize(('version', 'problems'), [('4.11.0', 1), (None, 0)])
+def test_two_builds_of_opencv(
+    version: str | None, problems: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = metadata.version('opencv-python-headless')
+    distribution(tmp_path, 'opencv-python', version or installed, 'cv2')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert len(doctor.find_problems()) == problems
 
 
 def test_a_library_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
