@@ -52,6 +52,7 @@ class Leg:
         pip: Install with plain pip.
         hosts: Libraries that train.
         tests: Files of tests.
+        exports: Options of exports; graphs of free size need PyTorch 2.6, ONNX files 2.7.
     """
 
     python: str
@@ -62,6 +63,7 @@ class Leg:
     pip: bool = False
     hosts: Sequence[str] = tuple(CONFIGS)
     tests: Sequence[str] = TESTS
+    exports: Sequence[str] = ('--format pt2', '--format onnx')
 
 
 LEGS = {
@@ -71,11 +73,13 @@ LEGS = {
         pins='torch==2.4.0 torchvision==0.19.0 numpy==1.26.4 mmengine==0.10.4 mmcv-lite==2.1.0 '
         'mmdet==3.2.0 mmsegmentation==1.2.1 mmpretrain==1.2.0 setuptools<82',
         alone='mmpose==1.2.0',
+        exports=('--format pt2 --static',),
     ),
     'numpy1': Leg(
         '3.11',
-        extras='lite,det,pose,seg,cls,export',
+        extras='lite,det,pose,seg,cls',
         pins='torch==2.5.1 torchvision==0.20.1 numpy==1.26.4 mmcv-lite==2.1.0',
+        exports=('--format pt2 --static',),
     ),
     'newest': Leg('3.13', extras='lite,det,pose,seg,cls,export'),
     'OneDL': Leg('3.12', extras='onedl,pose,export'),
@@ -87,6 +91,7 @@ LEGS = {
         pip=True,
         hosts=('mmdet',),
         tests=('hrnet', 'necks'),
+        exports=('--format pt2 --static',),
     ),
     'smp': Leg(
         '3.12',
@@ -168,8 +173,8 @@ class Environment:
             yield host, [(*train, *settings[0]), (*train, '--resume', *settings[1])]
         for host in self.leg.hosts[-1:]:
             weights = (f'mmhrnet::{CONFIGS[host]}', f'{host}/iter_4.pth', '--mini')
-            formats = ['pt2', *(['onnx'] if 'export' in self.leg.extras else [])]
-            yield 'export', [(own, 'export', *weights, '--format', f) for f in formats]
+            exports = [options.split() for options in self.leg.exports]
+            yield 'export', [(own, 'export', *weights, *options) for options in exports]
 
     def use(self) -> dict[str, str]:
         """Each step with what went wrong, empty if nothing did."""
