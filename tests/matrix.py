@@ -147,14 +147,14 @@ class Environment:
         self.run('uv', 'venv', '--seed', '--python', self.leg.python, self.folder / 'env')
         if self.leg.before:
             self.install(*self.leg.before.split())
-        before = self.versions()
+        before = self.versions() if self.leg.before else {}
         extras = f'[{self.leg.extras}]' if self.leg.extras else ''
         self.install(f'{wheel}{extras}', *self.leg.pins.split())
         if self.leg.alone:
             self.install('--no-deps', *self.leg.alone.split())
         after = self.versions()
         changed = [name for name in before if after.get(name) != before[name]]
-        if self.leg.before and 'opencv-python-headless' in after:
+        if before and 'opencv-python-headless' in after:
             changed.append('OpenCV')
         if changed:
             raise StepError(f'installing mmhrnet changed {", ".join(changed)}')
