@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(hub, name)
     if name == 'swap':
-        from mmhrnet.apis.swap import swap
+        from mmhrnet.config.swap import swap
 
         return swap
     if name in __all__:

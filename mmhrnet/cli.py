@@ -97,8 +97,8 @@ def _mini(args: argparse.Namespace) -> None:
 
 
 def _models(args: argparse.Namespace) -> None:
-    from mmhrnet.analysis import model_tables
     from mmhrnet.files import write_text
+    from mmhrnet.hub.published import model_tables
 
     if args.out:
         write_text(args.out, model_tables())

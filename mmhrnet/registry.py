@@ -9,4 +9,6 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmhrnet', locations=['mmhrnet.models'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmhrnet', locations=['mmhrnet.hooks'])
+HOOKS = Registry(
+    'hook', parent=MMENGINE_HOOKS, scope='mmhrnet', locations=['mmhrnet.training.hooks']
+)

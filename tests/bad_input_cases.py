@@ -14,9 +14,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, apis, create_model
-from mmhrnet.apis.checks import check_data, check_device, check_weights, config_errors
-from mmhrnet.apis.config import set_training
-from mmhrnet.apis.predict import _bgr
+from mmhrnet.config.check import check_data, check_device, check_weights, config_errors
+from mmhrnet.config.edit import set_training
+from mmhrnet.inference.predict import _bgr
 
 Table = dict[str, tuple[Any, str]]
 CHANNELS = (4, 8, 16, 32)

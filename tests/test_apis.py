@@ -13,11 +13,12 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmhrnet import apis
-from mmhrnet.analysis import plot_curves
-from mmhrnet.apis.checks import check_data, check_weights
-from mmhrnet.apis.config import datasets, use_train_split
-from mmhrnet.apis.export import export_config
+from mmhrnet.config.check import check_data, check_weights
+from mmhrnet.config.edit import use_train_split
+from mmhrnet.config.walk import datasets
 from mmhrnet.deploy import load as deploy_load
+from mmhrnet.deploy.from_config import export_config
+from mmhrnet.training.curves import plot_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'

@@ -23,11 +23,11 @@ from mmengine.visualization import TensorboardVisBackend
 from PIL import Image
 
 from mmhrnet import HRNet, apis
-from mmhrnet.apis import coco_files
-from mmhrnet.apis.checks import check_data, config_errors, merge_options
-from mmhrnet.apis.config import dicts
-from mmhrnet.apis.predict import _bgr
+from mmhrnet.config.check import check_data, config_errors, merge_options
+from mmhrnet.config.dataset import coco_format as coco_files
+from mmhrnet.config.walk import dicts
 from mmhrnet.datasets import mini_root
+from mmhrnet.inference.predict import _bgr
 
 ROOT = Path(__file__).resolve().parents[1]
 MASK_RCNN = 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco'

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmhrnet.analysis.benchmark import INFERENCE, TRAINING, benchmark
-from mmhrnet.analysis.benchmark.measure import Timing, interleaved, peak_memory
-from mmhrnet.analysis.benchmark.report import Row, write_report
+from mmhrnet.benchmark import INFERENCE, TRAINING, benchmark
+from mmhrnet.benchmark.measure import Timing, interleaved, peak_memory
+from mmhrnet.benchmark.report import Row, write_report
 from mmhrnet.deploy import Rewrites
 
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], device='cpu', rounds=1)

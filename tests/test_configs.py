@@ -10,16 +10,17 @@ import steps
 import yaml
 from mmengine.config import Config
 
-from mmhrnet.analysis import (
+from mmhrnet.config.build import input_size
+from mmhrnet.config.walk import dicts
+from mmhrnet.hub.published import (
     metafile_models,
     model_tables,
     other_data,
     published_results,
     result_table,
 )
-from mmhrnet.analysis.complexity import Complexity, count_config, input_size
-from mmhrnet.apis.config import dicts
 from mmhrnet.models import ARCHS
+from mmhrnet.zoo.complexity import Complexity, count_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('mm*/*.py'))

@@ -17,12 +17,12 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.demo import demo
-from mmhrnet.apis.images import ImageError, read_image
-from mmhrnet.apis.models import normalization
-from mmhrnet.apis.predict import Predictor
-from mmhrnet.apis.weights import find_weights
+from mmhrnet.config.build import normalization
+from mmhrnet.config.weights import find_weights
+from mmhrnet.datasets.images import ImageError, read_image
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.demo import demo
+from mmhrnet.inference.predict import Predictor
 
 ROOT = Path(__file__).resolve().parents[1]
 W32 = ROOT / 'configs/mmdet/faster_rcnn_hrnetv2p_w32.py'

@@ -190,7 +190,7 @@ def shorten(words: list[str]) -> list[str]:
 
 def publish(config: str, checkpoint: str, home: Path) -> None:
     """Puts weights where a download of the published ones would be."""
-    from mmhrnet.apis.weights import find_weights
+    from mmhrnet.config.weights import find_weights
 
     cache = home / 'hub/checkpoints'
     cache.mkdir(parents=True, exist_ok=True)

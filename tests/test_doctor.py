@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mmhrnet import cli, doctor
-from mmhrnet.apis import ConfigError, load_config
+from mmhrnet.config.load import load_config
+from mmhrnet.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(ROOT.glob('configs/mm*/*.py'))

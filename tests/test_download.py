@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from mmhrnet import apis
-from mmhrnet.apis.checks import check_paths
+from mmhrnet.config.check import check_paths
 from mmhrnet.datasets import download, sources
 from mmhrnet.datasets.download import DownloadError, download_dataset, fetch, unpack
 from mmhrnet.datasets.sources import SOURCES, File, Source, guide

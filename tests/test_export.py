@@ -13,10 +13,10 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from mmhrnet import HRNet, HRNetV2p
-from mmhrnet.apis import ConfigError
-from mmhrnet.apis.export import export_config
 from mmhrnet.deploy import ExportError, export, load, optimize
 from mmhrnet.deploy.export import FORMATS, compiler_problem
+from mmhrnet.deploy.from_config import export_config
+from mmhrnet.errors import ConfigError
 
 CHANNELS = (16, 32, 64, 128)
 POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'

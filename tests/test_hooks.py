@@ -33,10 +33,10 @@ from torch import nn
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmhrnet import checkpoints
-from mmhrnet.apis.run import use_hooks
-from mmhrnet.hooks import TrainingError, durable, newest_intact, seeded_batches
-from mmhrnet.hooks.random_state import random_state, set_random_state
-from mmhrnet.hooks.seeded_batches import SeededBatch
+from mmhrnet.training.hooks import TrainingError, durable_files, newest_intact, seeded_batches
+from mmhrnet.training.hooks.random_state import random_state, set_random_state
+from mmhrnet.training.hooks.seeded_batches import SeededBatch
+from mmhrnet.training.run import use_hooks
 
 NAMES = count()
 LENGTH, BATCH = 12, 2  # samples, so six batches an epoch
@@ -111,7 +111,7 @@ class SkippingLoop(IterBasedTrainLoop):
 
 @pytest.fixture(autouse=True)
 def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable.os, 'fsync', lambda *_: None)
+    monkeypatch.setattr(durable_files.os, 'fsync', lambda *_: None)
 
 
 class At(Hook):
@@ -411,13 +411,13 @@ def test_old_checkpoints_go_only_when_the_new_one_is_whole(
 def test_what_a_killed_run_did_not_remove_goes_when_it_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove = durable.DurableBackend.remove_outdated
+    remove = durable_files.DurableBackend.remove_outdated
 
-    def crash_at_nine(self: durable.DurableBackend, folder: str) -> None:
+    def crash_at_nine(self: durable_files.DurableBackend, folder: str) -> None:
         crash() if Path(folder, 'iter_9.pth').exists() else remove(self, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable.DurableBackend, 'remove_outdated', crash_at_nine)
+        patch.setattr(durable_files.DurableBackend, 'remove_outdated', crash_at_nine)
         with pytest.raises(CrashError):
             run(config(tmp_path))
     assert names(tmp_path)[1:] == ['iter_3.pth', 'iter_6.pth', 'iter_9.pth']
@@ -438,7 +438,7 @@ def test_a_full_disk_says_what_is_missing_and_harms_nothing(
             raise OSError(28, 'No space left on device')
 
     calls = count()
-    monkeypatch.setattr(durable.os, 'fsync', full)
+    monkeypatch.setattr(durable_files.os, 'fsync', full)
     with pytest.raises(TrainingError, match=r'iter_6\.pth cannot be .* needs \d+ bytes, \d+ bytes'):
         run(config(tmp_path))
     assert names(tmp_path) == ['iter_3.pth']
@@ -448,7 +448,8 @@ def test_a_full_disk_says_what_is_missing_and_harms_nothing(
 
 def test_a_limit_of_the_file_size_is_said_in_the_same_words(tmp_path: Path) -> None:
     code = (
-        'import sys; from pathlib import Path; from mmhrnet.hooks.durable import write_durably\n'
+        'import sys; from pathlib import Path\n'
+        'from mmhrnet.training.hooks.durable_files import write_durably\n'
         'path = Path(sys.argv[1], "a.pth"); write_durably(path, b"x" * 100)\n'
         'write_durably(path, b"x" * 100_000)'
     )

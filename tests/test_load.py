@@ -18,8 +18,8 @@ IMAGES, BAD, REQUESTS, CLIENTS = 1000, 5, 200, 10
 DEMO = """
 import sys, threading, time
 from pathlib import Path
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.demo import demo
+from mmhrnet.config.edit import ConfigError
+from mmhrnet.inference.demo import demo
 
 def watch():
     while True:

@@ -13,8 +13,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmhrnet import apis
-from mmhrnet.analysis import LogError, read_scalars
-from mmhrnet.analysis.logs import plot_curves, plot_runs, runs_table
+from mmhrnet.training.curves import LogError, plot_curves, plot_runs, read_scalars, runs_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MASK = ROOT / 'configs/mmdet/mask-rcnn_hrnetv2p-w18-1x_coco.py'

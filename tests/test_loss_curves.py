@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import set_random_seed
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.apis.run import build_runner
 from mmhrnet.models.archs import as_extra
+from mmhrnet.training.runner import build_runner
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 ITERATIONS = 20

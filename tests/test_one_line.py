@@ -19,10 +19,11 @@ from mmengine.visualization import Visualizer
 from test_hooks import At, config, names
 
 from mmhrnet import apis
-from mmhrnet.analysis import read_scalars
-from mmhrnet.apis import run as run_module
 from mmhrnet.files import WriteError, check_file, check_folder, write_text
 from mmhrnet.terminal import SettingsAction, one_line
+from mmhrnet.training import report
+from mmhrnet.training.curves import read_scalars
+from mmhrnet.training.runner import build_runner
 
 ROOT = Path(__file__).resolve().parents[1]
 CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
@@ -164,7 +165,7 @@ def test_each_of_several_runs_in_a_process_logs_to_its_own_folder(tmp_path: Path
     visualizer = dict(type='Visualizer', name='one', vis_backends=[dict(type='LocalVisBackend')])
     for folder in folders:
         cfg = config(folder, visualizer=dict(visualizer), experiment_name='same')
-        runner = run_module.build_runner(cfg)
+        runner = build_runner(cfg)
         runner.logger.warning('of %s', folder.name)
         runner.train()
         assert Visualizer.get_current_instance() is runner.visualizer
@@ -227,7 +228,7 @@ def test_logs_on_a_full_disk_cost_a_line_each_and_not_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = config(tmp_path, **{'log_level': 'INFO', 'default_hooks.logger.interval': 1})
-    runner = run_module.build_runner(cfg)
+    runner = build_runner(cfg)
     log = runner.logger.handlers[1]
     scalars = Path(runner.log_dir, 'vis_data/scalars.json')
 
@@ -249,7 +250,7 @@ def test_logs_on_a_full_disk_cost_a_line_each_and_not_the_training(
 def test_half_a_line_of_scalars_does_not_spoil_what_comes_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = run_module.build_runner(config(tmp_path))
+    runner = build_runner(config(tmp_path))
     (backend,) = runner.visualizer._vis_backends.values()
     runner.visualizer.add_scalars({'loss': 1.0}, step=1)
 
@@ -272,11 +273,11 @@ def test_what_follows_a_training_is_not_the_training(
         write_text(tmp_path / 'file/curves.png', '')
 
     (tmp_path / 'file').touch()
-    runner = run_module.build_runner(config(tmp_path))
+    runner = build_runner(config(tmp_path))
     runner.visualizer.add_scalars({'loss': 1.0}, step=1)
-    monkeypatch.setattr(run_module, 'plot_curves', no_room)
+    monkeypatch.setattr(report, 'plot_curves', no_room)
     with pytest.raises(apis.ConfigError) as error:
-        run_module._report_or_say(runner, 'toy', same_data=False)
+        report.report_or_say(runner, 'toy', same_data=False)
     said = str(error.value)
     assert f'training is complete, and its checkpoints are in {tmp_path}' in said
     assert 'curves.png cannot be written: Not a directory' in said

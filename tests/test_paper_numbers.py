@@ -16,7 +16,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmhrnet import HRNet
-from mmhrnet.analysis.complexity import First, count, count_arch, count_config
+from mmhrnet.zoo.complexity import First, count, count_arch, count_config
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from mmhrnet import HRNet
-from mmhrnet.analysis.pictures import Artist
-from mmhrnet.analysis.streams import plot_streams, record_streams
-from mmhrnet.apis.browse import browse
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.streams import visualize_streams
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.browse import browse
+from mmhrnet.inference.pictures import Artist
+from mmhrnet.inference.stream_maps import plot_streams, record_streams
+from mmhrnet.inference.streams import visualize_streams
 
 ROOT = Path(__file__).resolve().parents[1]
 

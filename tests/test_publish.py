@@ -18,8 +18,8 @@ from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.hub.publish import choose_weights, logged_metrics, publish, trained_config
+from mmhrnet.errors import ConfigError
+from mmhrnet.zoo.publish import choose_weights, logged_metrics, publish, trained_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CLS = ROOT / 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'

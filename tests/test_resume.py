@@ -18,7 +18,7 @@ from PIL import Image
 from test_hooks import At, CrashError, ToyDataset, config, crash, last, run
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.hooks import TrainingError, newest_intact
+from mmhrnet.training.hooks import TrainingError, newest_intact
 
 ROOT = Path(__file__).resolve().parents[1]
 CLS = ROOT / 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'

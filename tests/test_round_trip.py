@@ -27,10 +27,11 @@ from test_hooks import At, CrashError, config, crash, flat, last, run, state
 from torch import nn
 
 from mmhrnet import checkpoints
-from mmhrnet.apis.config import dicts, load_config
-from mmhrnet.apis.run import use_hooks
-from mmhrnet.apis.weights import check_complete
-from mmhrnet.hooks import AtomicCheckpointHook
+from mmhrnet.config.load import load_config
+from mmhrnet.config.walk import dicts
+from mmhrnet.config.weights import check_complete
+from mmhrnet.training.hooks import AtomicCheckpointHook
+from mmhrnet.training.run import use_hooks
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('mm*/*.py'))

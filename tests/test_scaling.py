@@ -16,7 +16,7 @@ from torch import nn
 from torch.distributed.fsdp.wrap import _recursive_wrap
 
 from mmhrnet import HRNet
-from mmhrnet.analysis import scaling
+from mmhrnet.benchmark import scaling
 from mmhrnet.models.blocks import ResidualBlock
 from mmhrnet.models.hrnet import HRModule
 
@@ -68,7 +68,7 @@ def test_what_the_backward_pass_hides_costs_nothing_at_best() -> None:
 
 RESIDENT = """
 import torch, mmhrnet
-from mmhrnet.analysis.scaling import saved_bytes
+from mmhrnet.benchmark.scaling import saved_bytes
 
 def resident():
     with open('/proc/self/statm') as file:
@@ -121,7 +121,7 @@ def test_fsdp_goes_over_any_config_and_its_strategy_builds(base: str, tmp_path: 
 
 
 def test_fsdp_shares_out_modules_and_blocks_of_stage_1() -> None:
-    from mmhrnet.apis.launch import wrap_modules
+    from mmhrnet.training.launch import wrap_modules
 
     class Unit(nn.Module):
         def __init__(self, module: nn.Module) -> None:

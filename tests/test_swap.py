@@ -22,9 +22,9 @@ from torch import nn
 
 import mmhrnet
 from mmhrnet import apis
-from mmhrnet.apis.config import dicts
-from mmhrnet.apis.models import build_tensor_model
-from mmhrnet.apis.swap import replace
+from mmhrnet.config.build import build_tensor_model
+from mmhrnet.config.swap import replace
+from mmhrnet.config.walk import dicts
 from mmhrnet.models.archs import as_extra
 
 ROOT = Path(__file__).resolve().parents[1]

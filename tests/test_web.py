@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.images import read_image
-from mmhrnet.apis.web import PUBLISHED, TASKS, WHOLE_IMAGE, Demo, list_configs, serve
+from mmhrnet.datasets.images import read_image
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.web import PUBLISHED, TASKS, WHOLE_IMAGE, Demo, list_configs, serve
 
 pytest.importorskip('gradio', reason='the web page needs gradio')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -294,7 +294,7 @@ def test_requests_of_other_pages_and_names_are_refused(host: str, folder: Path) 
 def test_only_folders_of_killed_pages_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmhrnet.apis.web_guard import PREFIX, lock, private_folder
+    from mmhrnet.inference.web_guard import PREFIX, lock, private_folder
 
     monkeypatch.setenv('GRADIO_TEMP_DIR', str(tmp_path))
     killed, served, other = (tmp_path / name for name in (f'{PREFIX}1', f'{PREFIX}2', 'other'))

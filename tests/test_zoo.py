@@ -14,10 +14,15 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmhrnet import apis
-from mmhrnet.analysis import Evaluation, ZooRow, compare_to_published, metafile_models
-from mmhrnet.analysis.zoo import VALIDATION_IMAGES
-from mmhrnet.apis import zoo
-from mmhrnet.apis.zoo import Entry, benchmark_zoo, read_entries
+from mmhrnet.hub.published import (
+    VALIDATION_IMAGES,
+    Evaluation,
+    ZooRow,
+    compare_to_published,
+    metafile_models,
+)
+from mmhrnet.zoo import evaluate as zoo
+from mmhrnet.zoo.evaluate import Entry, benchmark_zoo, read_entries
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'

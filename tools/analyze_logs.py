@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmhrnet.analysis import LogError, analyze_logs
 from mmhrnet.terminal import one_line
+from mmhrnet.training.curves import LogError, analyze_logs
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,7 +5,7 @@ Same weights, outputs compared, all in turn in one run. Writes Markdown, JSON an
 
 import argparse
 
-from mmhrnet.analysis.benchmark import CASES, INFERENCE, TRAINING, benchmark
+from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark
 from mmhrnet.models import list_archs
 from mmhrnet.terminal import one_line
 

@@ -7,9 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmhrnet.apis import ConfigError
-from mmhrnet.apis.zoo import Entry, benchmark_zoo, read_entries
+from mmhrnet.errors import ConfigError
 from mmhrnet.terminal import SettingsAction, one_line
+from mmhrnet.zoo.evaluate import Entry, benchmark_zoo, read_entries
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmhrnet.apis.browse import browse
-from mmhrnet.apis.config import ConfigError
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.browse import browse
 from mmhrnet.terminal import SettingsAction, one_line
 
 

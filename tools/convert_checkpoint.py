@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmhrnet.apis.convert import convert_checkpoint
 from mmhrnet.checkpoints import FORMS, CheckpointError
+from mmhrnet.checkpoints.convert_file import convert_checkpoint
 from mmhrnet.terminal import one_line
 
 

@@ -6,8 +6,8 @@ Classification: the five likeliest classes. Beside each picture is a JSON file w
 
 import argparse
 
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.demo import demo
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.demo import demo
 from mmhrnet.terminal import SettingsAction, one_line
 
 

@@ -4,9 +4,9 @@ detectors backbone and neck. The file is checked against eager PyTorch before it
 
 import argparse
 
-from mmhrnet.apis import ConfigError
-from mmhrnet.apis.export import export_config
 from mmhrnet.deploy import FORMATS, ExportError
+from mmhrnet.deploy.from_config import export_config
+from mmhrnet.errors import ConfigError
 from mmhrnet.terminal import SettingsAction, one_line
 
 

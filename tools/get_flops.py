@@ -5,8 +5,8 @@ Detectors and bottom-up pose estimators: the MACs of backbone and neck, with all
 
 import argparse
 
-from mmhrnet.analysis.complexity import complexity_table
 from mmhrnet.terminal import CONSOLE, one_line
+from mmhrnet.zoo.complexity import complexity_table
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,11 +4,11 @@ in the name, and a card beside it that says what it is, how it was trained and h
 
 import argparse
 
-from mmhrnet.analysis import LogError
-from mmhrnet.apis import ConfigError
 from mmhrnet.checkpoints import CheckpointError
-from mmhrnet.hub.publish import FORMATS, LICENSE, publish
+from mmhrnet.errors import ConfigError
 from mmhrnet.terminal import SettingsAction, one_line
+from mmhrnet.training.curves import LogError
+from mmhrnet.zoo.publish import FORMATS, LICENSE, publish
 
 
 def metric(text: str) -> tuple[str, float]:

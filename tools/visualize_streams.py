@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.streams import visualize_streams
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.streams import visualize_streams
 from mmhrnet.terminal import SettingsAction, one_line
 
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmhrnet.apis.config import ConfigError
-from mmhrnet.apis.web import serve
+from mmhrnet.errors import ConfigError
+from mmhrnet.inference.web import serve
 from mmhrnet.terminal import one_line
 
 

@@ -25,7 +25,7 @@ def install() -> None:
 
 def _keep_own_files(module: ModuleType) -> None:
     def after_load_checkpoint(self: Any, runner: Any, checkpoint: dict[str, Any]) -> None:
-        from mmhrnet.hooks.own_files import keep_own_files
+        from mmhrnet.bridges.own_files import keep_own_files
 
         keep_own_files(self, runner, checkpoint)
 

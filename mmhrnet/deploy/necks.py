@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.deploy.units import ConvUnit, DeployBlock, children
 from mmhrnet.deploy.upsampling import add_upsampled
-from mmhrnet.models.necks import HRNetC, HRNetV2, HRNetV2p, check_maps, check_pyramid, concatenate
+from mmhrnet.models.checks import check_maps
+from mmhrnet.models.necks import HRNetC, HRNetV2, HRNetV2p, check_pyramid, concatenate
 
 
 def unit_of_module(module: ConvModule, rewrites: Rewrites) -> ConvUnit:

@@ -143,7 +143,7 @@ def _cfg_of(model: Any, name: str, parsed: Name) -> dict[str, Any]:
 
 def imagenet_weights() -> dict[str, str]:
     """URL of the published ImageNet weights by architecture, from the metafiles."""
-    from mmhrnet.analysis.zoo import metafile_models
+    from mmhrnet.hub.published import metafile_models
 
     models = {
         model['Name'].partition('_')[0]: model.get('Weights')

@@ -10,7 +10,7 @@ strategy = dict(
     type='FSDPStrategy',
     model_wrapper=dict(
         type='MMFullyShardedDataParallel',
-        auto_wrap_policy=dict(type='mmhrnet.apis.launch.wrap_modules'),
+        auto_wrap_policy=dict(type='mmhrnet.training.launch.wrap_modules'),
         use_orig_params=True,
     ),
     state_dict_cfg=dict(  # checkpoints like those of one process

@@ -1,0 +1,7 @@
+"""Speed and memory beside every other HRNet: same weights, same inputs, in one run."""
+
+from mmhrnet.benchmark.forms import INFERENCE, TRAINING
+from mmhrnet.benchmark.networks import CASES
+from mmhrnet.benchmark.run import benchmark
+
+__all__ = ['CASES', 'INFERENCE', 'TRAINING', 'benchmark']

@@ -1,0 +1,1 @@
+"""From a config file and arguments to the config that runs: load, edit, check."""

@@ -1,0 +1,268 @@
+"""Looks for the files of a config before any time is spent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import Registry
+from mmengine.runner import CheckpointLoader
+
+from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.config.dataset.check import check_contents
+from mmhrnet.config.walk import LOADERS, datasets, dicts
+from mmhrnet.errors import ConfigError
+from mmhrnet.models.checks import suggest
+
+LOGGER = logging.getLogger(__name__)
+UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the (?P<scope>\w+)::(?P<kind>.+?) registry')
+WRONG_ARGUMENT = re.compile(r'.*__init__\(\) (got an unexpected keyword|missing \d+ required)')
+NOT_INSTALLED = re.compile('install', re.IGNORECASE)
+TORCH_SAYS = {  # part of what it says: what that means here
+    'Expected to have finished reduction': (
+        'Several processes wait for a gradient of each parameter, and some get none. If the head '
+        'uses the highest resolution alone, set model.backbone.multiscale_output=False, which '
+        'leaves out what makes the other maps; else set find_unused_parameters=True'
+    ),
+    'No working C++ compiler': (
+        'compile needs a C++ compiler, and there is none here: install g++ (or name one by the '
+        'variable CXX), or set compile=False'
+    ),
+}
+# Keys of MMCV 1.x, which nothing reads any more, and those that took their place.
+OLD_KEYS = {
+    'data': 'train_dataloader, val_dataloader, test_dataloader (batch_size for samples_per_gpu)',
+    'optimizer': 'optim_wrapper.optimizer',
+    'optimizer_config': 'optim_wrapper.clip_grad',
+    'lr_config': 'param_scheduler',
+    'momentum_config': 'param_scheduler',
+    'runner': 'train_cfg.max_epochs or train_cfg.max_iters',
+    'total_epochs': 'train_cfg.max_epochs',
+    'total_iters': 'train_cfg.max_iters',
+    'evaluation': 'val_evaluator, train_cfg.val_interval',
+    'checkpoint_config': 'default_hooks.checkpoint',
+    'log_config': 'default_hooks.logger, visualizer.vis_backends',
+    'resume_from': 'resume=True with load_from (tools/train.py --resume)',
+    'auto_resume': 'resume=True (tools/train.py --resume)',
+    'workflow': 'train_cfg and val_cfg',
+    'dist_params': 'env_cfg.dist_cfg',
+    'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
+    'opencv_num_threads': 'env_cfg.mp_cfg.opencv_num_threads',
+    'mp_start_method': 'env_cfg.mp_cfg.mp_start_method',
+    'fp16': "optim_wrapper.type='AmpOptimWrapper' (tools/train.py --amp)",
+    'gpu_ids': 'the launcher (tools/dist_train.sh)',
+    'seed': 'randomness.seed',
+    'deterministic': 'randomness.deterministic',
+}
+# Some configs of the hosts have these left over themselves.
+LEFT_OVER = (
+    *('data', 'optimizer', 'optimizer_config', 'runner', 'total_iters', 'evaluation'),
+    *('cudnn_benchmark', 'fp16'),
+)
+NO_DATA = """Four ways out:
+  --data-root PATH  the same data set elsewhere, with these files below it
+  --mini            the embedded data set: no download, minutes on a CPU
+  put the data set where the config looks for it, relative to this folder
+  python tools/download_dataset.py --list  those that it fetches, and how to get the others"""
+NO_PERSONS = """
+Person detections are a download of mmpose's; without them, the true boxes serve:
+  --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None"""
+NO_WEIGHTS = """Three ways out:
+  --from-scratch  random weights, and norms that gather their own statistics
+  --cfg-options model.backbone.init_cfg.checkpoint=PATH  a checkpoint on this machine
+  a network connection, once: the file then stays in torch's cache"""
+
+
+def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Raises a ConfigError that lists what is not there, or names what is wrong in the data."""
+    check_paths(cfg, loaders)
+    with config_errors():  # steps of the pipelines are built
+        check_contents(cfg, loaders)
+
+
+def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Raises a ConfigError that lists each annotation file and image folder that is not there."""
+    _check_loaders(cfg, loaders)
+    paths = [path for dataset in datasets(cfg, loaders) for path in _paths(dataset)]
+    missing = sorted({str(path) for path in paths if not path.exists()})
+    if missing:
+        persons = NO_PERSONS if any('person_detection' in path for path in missing) else ''
+        lines = '\n  '.join(['The data set is not there:', *missing])
+        raise ConfigError(f'{lines}\n{NO_DATA}{persons}')
+
+
+def check_weights(cfg: Config) -> None:
+    """Raises a ConfigError if weights to start from cannot be had; a download is done now."""
+    for checkpoint in _pretrained(cfg.model):
+        try:
+            CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+        except (OSError, CheckpointError) as error:
+            raise ConfigError(
+                f'The pretrained weights {checkpoint} cannot be had: {error}\n{NO_WEIGHTS}'
+            ) from error
+    if cfg.get('load_from'):  # to resume too
+        try:
+            CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')
+        except (OSError, CheckpointError) as error:
+            raise ConfigError(f'{cfg.load_from} cannot be loaded: {error}') from error
+
+
+def check_device(device: str | None) -> str:
+    """The device, or the GPU where there is one; a ConfigError if torch does not see it."""
+    if device is None:
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--device {device} is none of torch's: use cpu, cuda or cuda:1"
+        ) from error
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
+    return device
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
+    """Merges ``--cfg-options``; says of a new key which known one it may be meant to be.
+
+    Raises:
+        ConfigError: An option inside of something that has no keys, or beyond the end of a list.
+    """
+    for key, value in (options or {}).items():
+        name = key.partition('.')[0]
+        if name in OLD_KEYS:
+            raise ConfigError(f'--cfg-options {key} is of MMCV 1.x: set {OLD_KEYS[name]}')
+        _warn_of_new_key(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            text = str(error.args[0] if error.args else error)
+            raise ConfigError(f'--cfg-options {key}={value}: {text}') from error
+
+
+def check_old_keys(cfg: Config) -> None:
+    """Raises a ConfigError that says what became of each key of MMCV 1.x; nothing reads them.
+
+    Where all that there are may be left over in a config of a host, this is a warning.
+    """
+    found = [name for name in OLD_KEYS if cfg.get(name) not in (None, False, {}, [])]
+    left_over = set(found) <= set(LEFT_OVER)
+    if left_over and 'optim_wrapper' in cfg:  # many configs of mmseg name it so before they use it
+        found = [name for name in found if name != 'optimizer']
+    if not found:
+        return
+    lines = [f'{name}: now {OLD_KEYS[name]}' for name in found]
+    message = '\n  '.join(['Nothing reads these keys of MMCV 1.x:', *lines])
+    if not left_over:
+        raise ConfigError(f'{message}\nMove what they say to the new keys, and remove them')
+    LOGGER.warning('%s', message)
+
+
+def _warn_of_new_key(cfg: Config, key: str) -> None:
+    node: Any = cfg
+    for part in key.split('.'):
+        if not isinstance(node, (Config, ConfigDict)):
+            return
+        hint = '' if part in node else suggest(part, [str(name) for name in node.keys()])  # noqa: SIM118 (of a Config, not its file)
+        if hint:
+            LOGGER.warning('--cfg-options %s: the config has no %r, %sIt is added', key, part, hint)
+        node = node.get(part)
+
+
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Turns what a config makes registries, hosts, torch and mmhrnet raise into a ConfigError."""
+    try:
+        yield
+    except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        text = _explain(error, str(error.args[0]) if error.args else '')
+        if isinstance(error, ConfigError) or not text:
+            raise
+        raise ConfigError(text) from error
+
+
+def _explain(error: Exception, text: str) -> str:
+    unknown = UNKNOWN_TYPE.match(text)
+    if unknown:
+        kind, (prefix, _, name) = unknown['kind'], unknown['type'].rpartition('.')
+        scope = prefix or unknown['scope']
+        hint = suggest(name, _registered(scope, kind))
+        return (
+            f'type={unknown["type"]!r} is no {kind} of {scope}: {hint}Correct it, or name the '
+            'module that registers it in custom_imports'
+        )
+    if isinstance(error, TypeError):
+        return text if WRONG_ARGUMENT.match(text) else ''
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    if _module(frames[-1]).startswith('mmhrnet.'):  # written for those who use it
+        return text if type(error) is ValueError else ''
+    if isinstance(error, RuntimeError) and not NOT_INSTALLED.search(text):
+        return next((means for says, means in TORCH_SAYS.items() if says in text), '')
+    return _of_a_type(error, text, frames)
+
+
+def _of_a_type(error: Exception, text: str, frames: list[FrameType]) -> str:
+    """What a type that the config names says while it is built, or of a package that it lacks."""
+    built = any(frame.f_code.co_name == 'build_from_cfg' for frame in frames)
+    loading = _module(frames[-1]).startswith('torch.utils.data')  # built by the runner
+    if not text or isinstance(error, KeyError):
+        return ''
+    if not (built or loading or isinstance(error, ImportError)):
+        return ''
+    owners = (frame.f_locals['self'] for frame in reversed(frames) if 'self' in frame.f_locals)
+    owner = next((f'type={type(owner).__name__!r} ' for owner in owners), '')
+    return f'{owner}cannot be used here: {" ".join(text.split())}'
+
+
+def _module(frame: FrameType) -> str:
+    return frame.f_globals.get('__name__', '')
+
+
+def _registered(scope: str, kind: str) -> set[str]:
+    """Names of the types of a kind, those of the registries above it included."""
+    module = sys.modules.get(f'{scope}.registry')
+    found = [r for r in vars(module or object).values() if isinstance(r, Registry)]
+    registry = next((r for r in found if (r.scope, r.name) == (scope, kind)), None)
+    names: set[str] = set()
+    while registry:
+        names |= set(registry.module_dict)
+        registry = registry.parent
+    return names
+
+
+def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
+    for name in loaders:
+        loader = cfg.get(name)
+        if loader is None and name == loaders[0]:
+            raise ConfigError(f'The config has no {name}: set one, as those in configs/ do')
+        if loader is not None and not isinstance(loader, dict):
+            raise ConfigError(f'{name} must be a dict with a dataset, it is {loader!r}')
+        if loader is not None and not isinstance(loader.get('dataset'), dict):
+            raise ConfigError(f'{name}.dataset must be a dict, it is {loader.get("dataset")!r}')
+
+
+def _paths(dataset: ConfigDict) -> Iterator[Path]:
+    root = dataset.get('data_root') or ''
+    prefix = dataset.get('data_prefix') or dataset.get('split') or {}
+    parts = [dataset.get('ann_file'), *([prefix] if isinstance(prefix, str) else prefix.values())]
+    paths = [os.path.join(root, part) for part in parts if part]  # noqa: PTH118 (may be a URL)
+    for path in (*paths, dataset.get('bbox_file')):
+        if path and '://' not in path:
+            yield Path(path)
+
+
+def _pretrained(model: ConfigDict) -> list[str]:
+    inits = [m.init_cfg for m in dicts(model) if isinstance(m.get('init_cfg'), dict)]
+    named = {init.checkpoint for init in inits if init.get('type') == 'Pretrained'}
+    named |= {m.pretrained for m in dicts(model) if isinstance(m.get('pretrained'), str)}
+    return sorted(named)

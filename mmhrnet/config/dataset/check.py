@@ -1,0 +1,214 @@
+"""Which check the data sets of a config get, by their type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS
+
+from mmhrnet.config.dataset.coco import CocoTask, check_coco
+from mmhrnet.config.dataset.labels import (
+    IMAGES,
+    ClassTask,
+    MapTask,
+    check_class_list,
+    check_label_maps,
+)
+from mmhrnet.config.dataset.loader import Loader, make_loader
+from mmhrnet.config.dataset.skeletons import check_skeleton
+from mmhrnet.config.walk import LOADERS, datasets, dicts
+from mmhrnet.errors import ConfigError
+
+FACES = ('AFLWDataset', 'COFWDataset', 'Face300WDataset', 'WFLWDataset')
+HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
+CHECKS: dict[type, Callable[[Any], None]] = {
+    CocoTask: check_coco,
+    MapTask: check_label_maps,
+    ClassTask: check_class_list,
+}
+
+
+def check_contents(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Checks annotations, and a sample of the images, of those data sets whose form is known.
+
+    Raises:
+        ConfigError: Something in the data that the host would fail on.
+    """
+    for task in dict.fromkeys(task for name in loaders for task in _tasks(cfg, name)):
+        CHECKS[type(task)](task)
+
+
+def _tasks(cfg: Config, loader: str) -> Iterator[Any]:
+    evaluator = cfg.get(loader.replace('dataloader', 'evaluator'))
+    labelled = not any(part.get('format_only') for part in dicts(evaluator))
+    for dataset in datasets(cfg, (loader,)):
+        make = TASKS.get((cfg.get('default_scope'), _type(dataset)))
+        if make:
+            yield make(cfg, dataset, labelled, loader == LOADERS[0])
+
+
+def _type(dataset: ConfigDict) -> str:
+    return str(dataset.get('type')).rpartition('.')[2]
+
+
+def _path(dataset: ConfigDict, *names: str) -> Path:
+    """The root, then the first of these parts of the prefix that is there."""
+    prefix = dataset.get('data_prefix') or dataset.get('split') or ''
+    if isinstance(prefix, dict):
+        prefix = next((prefix[name] for name in names if prefix.get(name)), '')
+    return Path(dataset.get('data_root') or '', prefix)
+
+
+def _file(dataset: ConfigDict) -> Path | None:
+    name = dataset.get('ann_file')
+    return Path(dataset.get('data_root') or '', name) if name else None
+
+
+def _host_class(cfg: Config, dataset: ConfigDict) -> type:
+    """The class of a data set; its library is imported for that."""
+    found = DATASETS.get(f'{cfg.default_scope}.{_type(dataset)}')
+    if found is None:
+        raise ConfigError(f'{cfg.default_scope} has no data set {dataset.type!r}')
+    return found
+
+
+def _classes(cfg: Config, dataset: ConfigDict) -> tuple[str, ...] | None:
+    """Names of the classes, which must be as many as the model's."""
+    meta = dataset.get('metainfo') or {}
+    if 'classes' not in meta:
+        meta = getattr(_host_class(cfg, dataset), 'METAINFO', {})
+    names = meta.get('classes')
+    if isinstance(names, str) and not Path(names).is_file():
+        raise ConfigError(
+            f'metainfo has classes={names!r}, a text: write ({names!r},), with a comma'
+        )
+    if names is None or isinstance(names, str):
+        return None
+    _check_palette(meta.get('palette'), len(names))
+    for node in dicts(cfg.model):
+        for head in dicts([node.get(name) for name in HEADS]):
+            if head.get('num_classes', len(names)) != len(names):
+                raise ConfigError(
+                    f'{head.type} has num_classes={head.num_classes}, the data set {len(names)} '
+                    f'classes ({", ".join(names[:5])}...): change num_classes of every head, or '
+                    'metainfo.classes of every data set'
+                )
+    return tuple(names)
+
+
+def _check_palette(palette: Any, count: int) -> None:
+    """mmdet draws with it after the training, and takes one colour for all classes too."""
+    one = isinstance(palette, str) or (palette and not isinstance(palette[0], (list, tuple)))
+    if palette and not one and len(palette) < count:
+        raise ConfigError(
+            f'metainfo has a palette of {len(palette)} colours and {count} classes: give a colour '
+            'to each class, or leave out the palette'
+        )
+
+
+def _loader(cfg: Config, dataset: ConfigDict) -> Loader:
+    return make_loader(cfg.default_scope, dataset.get('pipeline') or [])
+
+
+def _detection(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
+    filters = (not dataset.get('test_mode') and dataset.get('filter_cfg')) or {}
+    return CocoTask(
+        _need_file(dataset),
+        _path(dataset, 'img', 'img_path'),
+        _loader(cfg, dataset),
+        classes=_classes(cfg, dataset),
+        masks=any(step.get('with_mask') for step in dicts(dataset.get('pipeline'))),
+        labelled=labelled,
+        training=training,
+        min_size=filters.get('min_size', 0),
+    )
+
+
+def _pose(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
+    persons = Path(dataset.get('bbox_file') or '')
+    return CocoTask(
+        _need_file(dataset),
+        _path(dataset, 'img'),
+        _loader(cfg, dataset),
+        joints=check_skeleton(cfg, dataset, _host_class(cfg, dataset)),
+        strict=_type(dataset) == 'CocoDataset',
+        labelled=labelled,
+        persons=persons if persons.is_file() else None,
+        training=training,
+    )
+
+
+def _need_file(dataset: ConfigDict) -> Path:
+    file = _file(dataset)
+    if file is None:
+        raise ConfigError(f'A data set {dataset.type} names no ann_file: set its ann_file')
+    return file
+
+
+def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> MapTask:
+    host = _host_class(cfg, dataset)
+    known = signature(host).parameters
+
+    def option(name: str) -> Any:
+        default = known[name].default if name in known else BASE_SEG[name]
+        return dataset.get(name, default)
+
+    ignored = next(dicts(cfg.model.get('decode_head')), ConfigDict()).get('ignore_index', 255)
+    names: Sequence[str | None] | None = _classes(cfg, dataset) if labelled else None
+    own = getattr(host, 'METAINFO', {}).get('classes')
+    if own is not None and names is not None:  # mmseg ignores what is left out
+        names = [name if name in names else None for name in own]
+    if names is not None:
+        labels = [None, *names] if option('reduce_zero_label') else names
+        names = tuple(None if k == ignored else name for k, name in enumerate(labels))
+    list_file = _file(dataset)
+    return MapTask(
+        _path(dataset, 'img_path'),
+        _path(dataset, 'seg_map_path'),
+        option('img_suffix'),
+        option('seg_map_suffix'),
+        list_file if list_file and list_file.is_file() else None,
+        _loader(cfg, dataset),
+        names,
+        ignored,
+        training,
+    )
+
+
+def _classification(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> ClassTask:  # noqa: ARG001
+    names = (dataset.get('metainfo') or {}).get('classes')
+    file = _file(dataset)
+    split = Path(dataset.get('data_root') or '', 'meta', f'{dataset.get("split")}.txt')
+    if file is None and dataset.get('split') and split.is_file():  # what mmpretrain takes unasked
+        file = split
+    count = cfg.model.head.num_classes
+    if names is not None and len(names) != count:
+        raise ConfigError(
+            f'model.head has num_classes={count}, the data set {len(names)} classes: change one'
+        )
+    return ClassTask(
+        _path(dataset, 'img_path'),
+        file,
+        _loader(cfg, dataset),
+        count,
+        names and tuple(names),
+        training,
+        tuple(dataset.get('extensions') or IMAGES),
+    )
+
+
+BASE_SEG = {'img_suffix': '.jpg', 'seg_map_suffix': '.png', 'reduce_zero_label': False}
+SEGMENTATION = (
+    *('ADE20KDataset', 'BaseSegDataset', 'CityscapesDataset', 'COCOStuffDataset', 'LIPDataset'),
+    *('PascalContextDataset', 'PascalContextDataset59'),
+)
+TASKS: dict[tuple[Any, str], Callable[[Config, ConfigDict, bool, bool], Any]] = {
+    ('mmdet', 'CocoDataset'): _detection,
+    **{('mmpose', name): _pose for name in ('CocoDataset', *FACES)},
+    **{('mmseg', name): _segmentation for name in SEGMENTATION},
+    **{('mmpretrain', name): _classification for name in ('CustomDataset', 'ImageNet')},
+}

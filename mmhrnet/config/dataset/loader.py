@@ -1,0 +1,102 @@
+"""Images of a data set as its pipeline reads them, and what their EXIF does to the labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcv.transforms import LoadImageFromFile
+from mmengine.registry import TRANSFORMS, DefaultScope
+from PIL import Image
+
+from mmhrnet.datasets.images import ImageError, check_image
+from mmhrnet.terminal import last_line
+
+LOGGER = logging.getLogger(__name__)
+SAMPLE = 50  # files of a data set that are opened
+ORIENTATION = 0x0112  # in the EXIF: 1 is upright, from 5 on width and height are swapped
+
+
+def sample(names: Sequence[str]) -> Sequence[str]:
+    """Up to 50 of them, evenly spread."""
+    return names[:: -(-len(names) // SAMPLE)] if names else names
+
+
+def make_loader(scope: str, pipeline: Sequence[Any]) -> Loader:
+    """Of the step that loads by its name, else the first; the usual one where there is none."""
+    steps = [*pipeline, dict(type='LoadImageFromFile')]
+    names = [str(step.get('type') if isinstance(step, dict) else step) for step in steps]
+    named = (step for step, name in zip(pipeline, names) if 'LoadImage' in name)
+    step = next(named, steps[0])
+    with DefaultScope.overwrite_default_scope(scope):
+        return Loader(TRANSFORMS.build(step) if isinstance(step, dict) else step)
+
+
+class Loader:
+    """Images as the pipeline of a data set reads them.
+
+    Args:
+        transform: The step of the pipeline that loads.
+    """
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+        self.is_host = type(transform).__module__.startswith(('mmcv.', 'mmpose.')) and isinstance(
+            transform, LoadImageFromFile
+        )
+
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Width and height as loaded; None if the step needs more than the name of a file.
+
+        Raises:
+            ImageError: It cannot be loaded.
+        """
+        if self.is_host:
+            check_image(path)
+        try:
+            found = self.transform({'img_path': str(path)}) or {}
+        except KeyError:
+            return None
+        except Exception as error:  # the step may be anyone's
+            name = type(self.transform).__name__
+            raise ImageError(f'{path}: {name} cannot load it: {last_line(error)}') from error
+        return found['img'].shape[1::-1] if 'img' in found else None
+
+    def orientation(self, path: Path) -> int:
+        """The orientation that a host's loader turns by, or leaves."""
+        if not self.is_host:
+            return 1
+        with Image.open(path) as picture:
+            orientation: Any = picture.getexif().get(ORIENTATION)
+        return orientation if orientation in range(1, 9) else 1
+
+    def explain_turn(self, path: Path) -> str:
+        """What to do about an image whose EXIF swaps width and height, or nothing."""
+        if self.orientation(path) < 5:
+            return ''
+        turns = getattr(self.transform, 'color_type', '') in ('color', 'grayscale')
+        other = 'color_ignore_orientation' if turns else 'color'
+        return (
+            f'The EXIF of {path.name} turns it by 90 degrees, and the labels are of the image '
+            f"{'before' if turns else 'after'} that: set color_type='{other}' in the step of each "
+            'pipeline that loads images, or save images without EXIF that fit the labels'
+        )
+
+    def warn_of_turned(self, paths: Sequence[Path], labels: str) -> None:
+        """Warns of images whose turn by EXIF shows not in their size."""
+        turned = [path for path in paths if self._is_turned_unseen(path)]
+        if turned:
+            LOGGER.warning(
+                '%s: the EXIF turns %d of %d images looked at, like this one; see with '
+                'tools/browse_dataset.py whether their %s are turned too',
+                *(turned[0], len(turned), len(paths), labels),
+            )
+
+    def _is_turned_unseen(self, path: Path) -> bool:
+        orientation = self.orientation(path)
+        if orientation < 2:
+            return False
+        with Image.open(path) as picture:
+            return orientation < 5 or picture.width == picture.height

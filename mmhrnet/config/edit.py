@@ -1,0 +1,123 @@
+"""Edits of a host's config that the command line asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmhrnet.config.walk import EVALUATORS, LOADERS, datasets, dicts
+from mmhrnet.errors import ConfigError
+
+VISUALIZERS = {
+    'mmdet': 'DetLocalVisualizer',
+    'mmpose': 'PoseLocalVisualizer',
+    'mmseg': 'SegLocalVisualizer',
+    'mmpretrain': 'UniversalVisualizer',
+}
+
+
+def use_data_root(cfg: Config, root: str | Path) -> None:
+    """Moves every path of data sets and evaluators from their data root to another one.
+
+    Raises:
+        ConfigError: ``root`` is no folder.
+    """
+    if not Path(root).is_dir():
+        raise ConfigError(f'--data-root {root} is no folder')
+    olds = {dataset.data_root for dataset in datasets(cfg) if dataset.get('data_root')}
+    for node in dicts([cfg.get(name) for name in (*LOADERS, *EVALUATORS)]):
+        for key, value in node.items():
+            old = next((o for o in olds if _is_below(value, o)), None)
+            if old is not None:
+                node[key] = str(Path(root, Path(value).relative_to(old)))
+
+
+def use_visualizer(cfg: Config) -> None:
+    """The host's, where the config names none: MMEngine's own draws no predictions."""
+    kind = VISUALIZERS.get(cfg.get('default_scope'))
+    if kind and not cfg.get('visualizer'):
+        cfg.visualizer = dict(type=kind, vis_backends=[dict(type='LocalVisBackend')])
+
+
+def use_train_split(cfg: Config) -> None:
+    """Tests on the training data, through the pipeline of the test.
+
+    Raises:
+        ConfigError: The training data set is one that wraps others.
+    """
+    train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
+    if train.get('type') != test.get('type'):
+        raise ConfigError(f'--split train needs one plain data set, the config has {train.type}')
+    before = test.get('ann_file')
+    for key in ('ann_file', 'data_prefix', 'split'):
+        if key in train:
+            test[key] = train[key]
+    test.update({key: None for key in ('bbox_file',) if key in test})
+    if before:
+        for node in dicts(cfg.test_evaluator):
+            if str(node.get('ann_file', '')).endswith(before):
+                node.ann_file = node.ann_file.removesuffix(before) + train.ann_file
+
+
+def _is_below(value: Any, folder: str) -> bool:
+    return isinstance(value, str) and Path(value).is_relative_to(folder)
+
+
+def use_scratch(cfg: Config) -> None:
+    """Random weights, and norms that gather their own statistics."""
+    cfg.load_from = None
+    for module in dicts(cfg.model):
+        if (module.get('init_cfg') or {}).get('type') == 'Pretrained':
+            del module['init_cfg']
+        if module.get('pretrained') is not None:
+            module['pretrained'] = None
+        if str(module.get('type', '')).rpartition('.')[2] == 'HRNet':
+            module['norm_eval'] = False
+
+
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """The argument, else the config's, else ``work_dirs/<name of the config>``.
+
+    Raises:
+        ConfigError: A name that is no UTF-8.
+    """
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
+    try:
+        cfg.work_dir.encode()  # as configs, logs and checkpoints name it
+    except UnicodeEncodeError as error:
+        raise ConfigError(f'--work-dir {cfg.work_dir} is no UTF-8: choose another name') from error
+
+
+def set_training(
+    cfg: Config, *, resume: str | None, amp: bool, auto_scale_lr: bool, no_validate: bool
+) -> None:
+    """The host libraries' training flags.
+
+    Raises:
+        ConfigError: A flag that this config has nothing to set for, or nothing to train by.
+    """
+    for key in ('train_cfg', 'optim_wrapper'):
+        if not isinstance(cfg.get(key), dict):
+            raise ConfigError(f'The config has no {key} dict: set one, as those in configs/ do')
+    if resume and resume != 'auto' and '://' not in resume and not Path(resume).is_file():
+        raise ConfigError(
+            f'--resume {resume} is no file: name a checkpoint, or give --resume without a value '
+            'for the latest of the work folder'
+        )
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    if amp and not torch.cuda.is_available():
+        raise ConfigError('--amp needs a GPU, and torch sees none here')
+    if amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+        cfg.auto_scale_lr.enable = True
+    if no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

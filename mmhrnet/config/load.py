@@ -1,0 +1,56 @@
+"""Reads configs: a file, or the name of one that is installed."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmhrnet.doctor import HOSTS, find_missing
+from mmhrnet.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads a config of any host, a file or the name of an installed one, ``mmdet::NAME``.
+
+    Raises:
+        ConfigError: The file does not exist, cannot be read, or has no model.
+    """
+    file = _installed_config(str(path)) if '::' in str(path) else Path(path)
+    if not file.is_file():
+        raise ConfigError(f'There is no config {path}; {_close_configs(file)}')
+    try:
+        cfg = Config.fromfile(file)
+    except Exception as error:  # the file is a program, which may raise anything
+        reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        missing = [host for host, (_, name) in HOSTS.items() if f' {name} is not inst' in reason]
+        reason = find_missing(missing) or reason
+        raise ConfigError(f'The config {path} cannot be read: {reason}') from error
+    absent = find_missing([host for host in HOSTS if host == cfg.get('default_scope')])
+    if absent:
+        raise ConfigError(f'The config {path} cannot be built: {absent}')
+    if not isinstance(cfg.get('model'), dict):
+        raise ConfigError(f"The config {path} has no 'model': set one, or name a _base_ with one")
+    return cfg
+
+
+def _installed_config(name: str) -> Path:
+    """Where the library keeps the config that it is asked for as ``mmhrnet::mmdet/NAME``."""
+    library, _, config = name.partition('::')
+    spec = find_spec(library) if library.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f'{name} is of the library {library!r}, which is not installed')
+    path = Path(spec.origin).with_name('.mim') / 'configs' / config
+    return path if path.suffix == '.py' else path.with_name(f'{path.name}.py')
+
+
+def _close_configs(file: Path) -> str:
+    """Where to look for a config that is not there, or what it may be meant to be."""
+    own = sorted(CONFIGS.glob('mm*/*.py'))
+    close = get_close_matches(file.stem, [path.stem for path in own], n=1, cutoff=0.8)
+    names = [f'mmhrnet::{path.parent.name}/{path.stem}' for path in own if path.stem in close]
+    return f'did you mean {names[0]}?' if names else 'mmhrnet models lists those of mmhrnet'

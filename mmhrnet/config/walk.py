@@ -1,0 +1,29 @@
+"""The dicts inside a config, and its data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+def dicts(node: Any) -> Iterator[ConfigDict]:
+    """Every dict in a tree of dicts and lists, outer ones first."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from dicts(child)
+
+
+def datasets(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[ConfigDict]:
+    """The data sets of the loaders that name files, without their wrappers."""
+    for name in loaders:
+        loader = cfg.get(name)
+        found = dicts(loader and loader.dataset)
+        yield from (d for d in found if 'ann_file' in d or 'data_root' in d)

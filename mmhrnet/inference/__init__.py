@@ -1,0 +1,1 @@
+"""From images to predictions: the demo, the web page, and what is drawn."""

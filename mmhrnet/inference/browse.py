@@ -1,0 +1,76 @@
+"""What a config's pipeline really feeds to the network, with the targets drawn on it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from rich.progress import track
+
+from mmhrnet.config.build import normalization
+from mmhrnet.config.check import check_data, config_errors
+from mmhrnet.config.make import make_config
+from mmhrnet.config.walk import dicts
+from mmhrnet.datasets.images import write_png
+from mmhrnet.files import check_folder
+from mmhrnet.inference.pictures import Artist
+from mmhrnet.terminal import CONSOLE
+
+
+def browse(
+    config: str | Path,
+    *,
+    out_dir: str | Path = 'work_dirs/browse',
+    number: int = 12,
+    split: str = 'train',
+    seed: int = 0,
+    **shared: Any,
+) -> list[Path]:
+    """Draws samples as the network gets them: augmented, padded, batched, then un-normalized.
+
+    Targets are drawn by the host's visualizer: boxes and masks, joints and heatmaps, label maps,
+    classes.
+
+    Args:
+        config: Config file of any host.
+        out_dir: Folder for the PNG files.
+        number: How many samples.
+        split: 'train', 'val' or 'test': whose loader and pipeline.
+        seed: Of the order and the augmentation.
+        shared: Arguments of :func:`mmhrnet.apis.make_config`.
+
+    Raises:
+        ConfigError: Arguments or data that cannot work.
+    """
+    cfg = make_config(config, **shared)
+    name = f'{split}_dataloader'
+    check_data(cfg, loaders=(name,))
+    check_folder(out_dir)
+    init_default_scope(cfg.default_scope)
+    cfg[name].update(num_workers=0, persistent_workers=False)
+    cfg[name].pop('prefetch_factor', None)
+    for part in dicts(cfg[name].dataset):
+        if part.get('type') == 'PackPoseInputs':
+            part.pack_transformed = True  # joints in pixels of the input too
+    with config_errors():
+        loader = Runner.build_dataloader(cfg[name], seed=seed)
+        preprocess = MODELS.build(
+            cfg.model.get('data_preprocessor') or cfg.data_preprocessor,
+            default_args=dict(type='ClsDataPreprocessor'),  # mmpretrain's configs leave it out
+        )
+    draw, undo = Artist(cfg, loader.dataset.metainfo), normalization(cfg).undo
+    batches = (preprocess(batch, training=split == 'train') for batch in loader)
+    samples = (pair for batch in batches for pair in zip(batch['inputs'], batch['data_samples']))
+    pictures = []
+    for index, (x, sample) in enumerate(
+        track(islice(samples, number), 'Samples', total=number, console=CONSOLE)
+    ):
+        picture = draw(undo(x), sample, truth=True, heatmaps=True)
+        path = Path(out_dir, f'{index:03d}_{Path(sample.get("img_path", "sample")).stem}.png')
+        write_png(path, picture[..., ::-1])
+        pictures.append(path)
+    CONSOLE.print(f'{len(pictures)} pictures: {out_dir}')
+    return pictures

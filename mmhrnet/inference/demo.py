@@ -1,0 +1,179 @@
+"""Predictions for images, folders and videos, as pictures and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import mmcv
+import numpy as np
+from rich.progress import track
+
+from mmhrnet.datasets.images import ImageError, read_image, write_png
+from mmhrnet.errors import ConfigError
+from mmhrnet.files import beside, check_folder, write_text
+from mmhrnet.inference.predict import Prediction, Predictor
+from mmhrnet.terminal import CONSOLE
+
+IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
+FPS = 25.0  # of a video that does not say
+
+
+def demo(
+    source: str | Path,
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    out_dir: str | Path = 'work_dirs/demo',
+    det_config: str | Path | None = None,
+    det_checkpoint: str | Path | None = None,
+    swap: bool = False,
+    mini: bool = False,
+    data_root: str | None = None,
+    device: str | None = None,
+    score_thr: float = 0.3,
+    cfg_options: dict[str, Any] | None = None,
+) -> list[Path]:
+    """Writes a picture and a JSON file for each image; a bad image costs only itself.
+
+    A video becomes a video, and JSON with a line for each frame.
+
+    Args:
+        source: An image, a folder of images (with its folders), or a video.
+        config: Config file of any host.
+        checkpoint: Its weights; None takes the published ones of the config.
+        out_dir: Folder to write into.
+        det_config: For top-down pose: the detector that finds the persons.
+        det_checkpoint: Its weights; None takes the published ones.
+        swap: Put mmhrnet in the place of the host's HRNet in ``config``.
+        mini: The configs as ``mini`` trains them.
+        data_root: The data set that ``mini`` trained on, if not the embedded one.
+        device: Device to run on; None is the GPU where there is one.
+        score_thr: Lowest score of what is drawn and listed.
+        cfg_options: Settings over the config.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        ConfigError: Arguments or weights that cannot work, or images that could not be read, named
+            after all others are done.
+    """
+    source, out_dir = Path(source), Path(out_dir)
+    images = find_images(source)
+    if det_checkpoint and not det_config:
+        raise ConfigError('--det-checkpoint needs its --det-config')
+    check_folder(out_dir)
+    shared: dict[str, Any] = dict(device=device, mini=mini, data_root=data_root, score=score_thr)
+    detector = Predictor(det_config, det_checkpoint, **shared) if det_config else None
+    shared.update(swap=swap, cfg_options=cfg_options)
+    predictor = Predictor(config, checkpoint, detector=detector, **shared)
+    if source.suffix.lower() in VIDEOS:
+        return [predict_video(predictor, source, out_dir)]
+    pictures, errors = [], []
+    for path, name in track(name_outputs(images, source), 'Images', console=CONSOLE):
+        try:
+            prediction = predictor(read_image(path))
+        except ImageError as error:
+            errors.append(str(error))
+        else:
+            pictures.append(write_prediction(prediction, out_dir, name, path))
+    CONSOLE.print(f'{len(pictures)} pictures with JSON: {out_dir}')
+    if errors:
+        raise ConfigError('\n  '.join([f'{len(errors)} of {len(images)} were left out:', *errors]))
+    return pictures
+
+
+def find_images(source: Path) -> list[Path]:
+    """The file itself, or the images of a folder and of its folders.
+
+    Raises:
+        ConfigError: No such file or folder, or no image in it.
+    """
+    if not source.exists():
+        raise ConfigError(f'There is no image, folder or video {source}')
+    if source.is_file():
+        return [source]
+    found = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGES)
+    if not found:
+        raise ConfigError(f'The folder {source} has no images ({", ".join(IMAGES)})')
+    return found
+
+
+def name_outputs(images: list[Path], source: Path) -> list[tuple[Path, Path]]:
+    """Each image with the path of its results, without suffix, below the output folder.
+
+    The suffix of the image stays in the name where two images differ only by it.
+    """
+    root = source if source.is_dir() else source.parent
+    names = [path.relative_to(root).with_suffix('') for path in images]
+    counts = Counter(names)
+    return [
+        (path, name if counts[name] == 1 else path.relative_to(root))
+        for path, name in zip(images, names)
+    ]
+
+
+def write_prediction(prediction: Prediction, out_dir: Path, name: Path, image: Path) -> Path:
+    """Writes NAME.png, NAME.json and, for segmentation, the class indices in NAME_labels.png.
+
+    The JSON comes last: where it is, the others are whole.
+    """
+    target = out_dir / name
+    picture = target.with_name(f'{target.name}.png')
+    content: dict[str, Any] = {'image': str(image), 'found': prediction.found}
+    if prediction.label_map is not None:
+        labels = target.with_name(f'{target.name}_labels.png')
+        write_png(labels, prediction.label_map)
+        content['label_map'] = labels.name
+    write_png(picture, prediction.picture[..., ::-1])
+    write_text(target.with_name(f'{target.name}.json'), json.dumps(content))
+    return picture
+
+
+def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
+    """Writes NAME.mp4 and NAME.jsonl, a line for each frame.
+
+    Raises:
+        ImageError: No video that OpenCV reads.
+    """
+    reader = mmcv.VideoReader(str(source))
+    if not reader.opened or not reader.width:
+        raise ImageError(f'{source} is no video that OpenCV reads')
+    target = out_dir / f'{source.stem}.mp4'
+    with (
+        beside(target) as video,
+        beside(target.with_suffix('.jsonl')) as lines,
+        lines.open('w', encoding='utf-8') as file,
+    ):
+        pictures = _predict_frames(predictor, reader, file)
+        _write_video(video, pictures, reader.fps or FPS)
+    CONSOLE.print(f'video with JSON lines: {target}')
+    return target
+
+
+def _predict_frames(predictor: Predictor, reader: Any, lines: TextIO) -> Iterator[np.ndarray]:
+    total = len(reader) if len(reader) > 0 else None  # some containers do not know
+    for index, frame in enumerate(track(reader, 'Frames', total=total, console=CONSOLE)):
+        prediction = predictor(frame)
+        lines.write(json.dumps({'frame': index, 'found': prediction.found}) + '\n')
+        yield prediction.picture[..., ::-1]
+
+
+def _write_video(path: Path, pictures: Iterator[np.ndarray], fps: float) -> None:
+    first = next(pictures)
+    height, width = (side - side % 2 for side in first.shape[:2])  # codecs want even sides
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
+    count = 0
+    for picture in chain([first], pictures):
+        writer.write(np.ascontiguousarray(picture[:height, :width]))
+        count += 1
+    writer.release()
+    if mmcv.VideoReader(str(path)).frame_cnt != count:  # OpenCV says nothing of a full disk
+        raise OSError(f'OpenCV could not write all of its {count} frames')

@@ -1,0 +1,238 @@
+"""A local web page: drop an image, choose config and weights, see the result and the streams."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmhrnet.config.build import normalization
+from mmhrnet.datasets.images import read_image, write_png
+from mmhrnet.errors import ConfigError
+from mmhrnet.hub.published import metafile_models
+from mmhrnet.inference.predict import Predictor
+from mmhrnet.inference.stream_maps import plot_streams, record_streams
+from mmhrnet.terminal import CONSOLE
+
+TASKS = {
+    'detection': 'mmdet',
+    'pose': 'mmpose',
+    'segmentation': 'mmseg',
+    'classification': 'mmpretrain',
+}
+MAX_PIXELS = 25_000_000
+QUEUE = 1000  # requests that may wait; one is computed at a time
+KEEP = 3600  # seconds that uploads and results stay on disk
+PUBLISHED = 'published'  # in place of a checkpoint
+WHOLE_IMAGE = 'none: the image is one person'
+FONTS: dict[str, Any] = dict(
+    font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
+)
+CONFIGS = Path(__file__).resolve().parents[1] / '.mim'
+
+
+class Demo:
+    """What the page calls; the last few models stay in memory.
+
+    Args:
+        checkpoints: Folder to look for checkpoints in; no other file can be chosen.
+        data_root: The data set that ``mini`` trained on, if not the embedded one.
+        device: Device to run on; None is the GPU where there is one.
+        results: Existing folder that takes the pictures, each result in a folder of its own.
+    """
+
+    def __init__(
+        self,
+        checkpoints: str | Path,
+        data_root: str | None,
+        device: str | None,
+        results: str | Path,
+    ) -> None:
+        self.folder = Path(checkpoints)
+        self.results = Path(results)
+        self.predictor = lru_cache(maxsize=3)(self._predictor)
+        self.options: dict[str, Any] = dict(data_root=data_root, device=device)
+
+    def checkpoints(self) -> list[str]:
+        """``published``, and the files below the folder, newest first."""
+        files = [path for kind in ('pth', 'safetensors') for path in self.folder.rglob(f'*.{kind}')]
+        files.sort(key=lambda path: -path.stat().st_mtime)
+        return [PUBLISHED, *(str(path.relative_to(self.folder)) for path in files)]
+
+    def _predictor(
+        self,
+        config: str,
+        checkpoint: str,
+        mini: bool,
+        detector: tuple[str, str] | None,
+    ) -> Predictor:
+        weights = None if checkpoint == PUBLISHED else self.folder / checkpoint
+        persons = self.predictor(*detector, mini, None) if detector else None
+        return Predictor(CONFIGS / config, weights, mini=mini, detector=persons, **self.options)
+
+    def run(
+        self,
+        image: str | None,
+        config: str,
+        checkpoint: str,
+        mini: bool,
+        score: float,
+        det_config: str = WHOLE_IMAGE,
+        det_checkpoint: str = PUBLISHED,
+    ) -> tuple[Path, Path | None, list[dict[str, Any]]]:
+        """The files of the picture and of the figure of the streams, and what was found.
+
+        Raises:
+            ConfigError: An image or a choice that cannot work.
+        """
+        if image is None:
+            raise ConfigError('Drop an image first')
+        pixels = read_image(image, MAX_PIXELS)
+        pose = config.startswith('configs/mmpose')
+        detector = (det_config, det_checkpoint) if pose and det_config != WHOLE_IMAGE else None
+        predictor = self.predictor(config, checkpoint, mini, detector)
+        predictor.score = score
+        with record_streams(predictor.model) as streams:
+            prediction = predictor(pixels)
+        folder = Path(tempfile.mkdtemp(dir=self.results))
+        picture, figure = folder / 'picture.png', None
+        write_png(picture, prediction.picture[..., ::-1])
+        if streams.image is not None:  # the pose estimator does not run where nobody is found
+            pixels = normalization(predictor.cfg).undo(streams.image)
+            figure = plot_streams(streams, pixels, folder / 'streams.png')
+        found = [{k: v for k, v in one.items() if k != 'mask'} for one in prediction.found]
+        return picture, figure, found
+
+
+def list_configs(library: str) -> list[str]:
+    """The configs of a host library, from the metafiles."""
+    configs = [model['Config'] for model in metafile_models()]
+    return [config for config in configs if config.split('/')[1] == library]
+
+
+def build_page(demo: Demo) -> Any:
+    """The page as gradio's Blocks, not yet served."""
+    import gradio as gr
+
+    # One thread computes: each further one would keep PyTorch's buffers of its own (60 MiB).
+    worker = ThreadPoolExecutor(1, 'network')
+
+    def run(*args: Any) -> Any:
+        try:
+            return worker.submit(demo.run, *args).result()
+        except ConfigError as error:
+            raise gr.Error(str(error)) from error
+
+    def choose(task: str) -> Any:
+        choices = list_configs(TASKS[task])
+        return gr.Dropdown(choices, value=choices[0])
+
+    def reload() -> list[Any]:
+        return [gr.Dropdown(demo.checkpoints()), gr.Dropdown(demo.checkpoints())]
+
+    configs, checkpoints = list_configs(TASKS['detection']), demo.checkpoints()
+    detectors = [WHOLE_IMAGE, *configs]
+    with gr.Blocks(title='mmhrnet', analytics_enabled=False, delete_cache=(KEEP, KEEP)) as page:
+        gr.Markdown('# mmhrnet\nOne HRNet for detection, pose, segmentation and classification.')
+        with gr.Row():
+            with gr.Column(scale=1):
+                image = gr.Image(
+                    type='filepath', image_mode=None, label='image', sources=['upload', 'clipboard']
+                )
+                task = gr.Radio(list(TASKS), value='detection', label='task')
+                config = gr.Dropdown(configs, value=configs[0], label='config')
+                checkpoint = gr.Dropdown(checkpoints, value=checkpoints[0], label='weights')
+                mini = gr.Checkbox(label='trained with --mini')
+                score = gr.Slider(0, 1, 0.3, step=0.05, label='lowest score')
+                with gr.Accordion('pose: who finds the persons', open=False):
+                    det_config = gr.Dropdown(detectors, value=WHOLE_IMAGE, label='detector')
+                    det_checkpoint = gr.Dropdown(checkpoints, value=PUBLISHED, label='its weights')
+                button = gr.Button('Run', variant='primary', elem_id='run')
+            with gr.Column(scale=2):
+                shown: dict[str, Any] = dict(format='png', buttons=['download', 'fullscreen'])
+                picture = gr.Image(label='result', elem_id='picture', **shown)
+                streams = gr.Image(show_label=False, elem_id='streams', **shown)
+                found = gr.JSON(label='found', max_height=300)
+        inputs = [image, config, checkpoint, mini, score, det_config, det_checkpoint]
+        button.click(run, inputs, [picture, streams, found], concurrency_limit=1)
+        task.change(choose, task, config)
+        page.load(reload, None, [checkpoint, det_checkpoint])
+    return page.queue(max_size=QUEUE)
+
+
+def serve(
+    *,
+    host: str = '127.0.0.1',
+    port: int = 7860,
+    checkpoints: str | Path = 'work_dirs',
+    data_root: str | None = None,
+    device: str | None = None,
+    max_upload: str = '10mb',
+    allow_hosts: Iterable[str] = (),
+    block: bool = True,
+) -> Any:
+    """Serves the page until it is stopped; returns it, with its ``local_url``.
+
+    Requests are refused unless the page was opened by an IP address, as localhost, by the name of
+    this machine if ``host`` shows it to the network, or by a name in ``allow_hosts``. Uploads and
+    results are removed when the process ends.
+
+    Args:
+        host: Address to bind to; any other than 127.0.0.1 shows it to the network.
+        port: TCP port.
+        checkpoints: Folder to choose checkpoints from.
+        data_root: The data set that ``mini`` trained on, if not the embedded one.
+        device: Device to run on; None is the GPU where there is one.
+        max_upload: Largest file that is taken, like '10mb'.
+        allow_hosts: Further names to open the page by, for example of a reverse proxy.
+        block: Wait in the main thread for Ctrl-C or SIGTERM; a second signal ends at once.
+
+    Raises:
+        ConfigError: gradio is not installed, or the port is taken.
+    """
+    try:
+        from mmhrnet.inference.web_guard import SameOriginMiddleware, private_folder
+
+        folder = private_folder()  # gradio reads its name from the environment when imported
+        import gradio as gr
+        from starlette.middleware import Middleware
+    except ImportError as error:
+        raise ConfigError('The web page needs gradio: pip install gradio') from error
+    # Files in gradio's own folder: it rewrites arrays in place while another visitor reads them.
+    page = build_page(Demo(checkpoints, data_root, device, folder))
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            max_file_size=max_upload,
+            theme=gr.themes.Default(**FONTS),  # its own fonts are a download
+            footer_links=[],
+            ssr_mode=False,
+            enable_monitoring=False,  # otherwise everybody may read how much it is used
+            app_kwargs=dict(middleware=[Middleware(SameOriginMiddleware, host, allow_hosts)]),
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise ConfigError(f'The page cannot be served at {host}:{port}: {error}') from error
+    CONSOLE.print(f'web page: {page.local_url} (Ctrl-C ends it)')
+    if block:
+        tempfile.tempdir = str(folder)  # gradio does not keep recordings in its own folder
+        wait(page)
+    return page
+
+
+def wait(page: Any) -> None:
+    """Waits until Ctrl-C or SIGTERM, then closes the page."""
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        page.close()  # unlike gradio's own end by Ctrl-C, this does not wait for open browsers
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    page.block_thread()

@@ -1,0 +1,308 @@
+"""The scalars that MMEngine logs: curves, last and best values, and runs beside each other."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from rich.table import Table
+
+from mmhrnet.files import beside
+from mmhrnet.hub.published import LESS_IS_BETTER, PUBLISHED_AS
+from mmhrnet.inference.pictures import PLAIN_TEXT
+from mmhrnet.terminal import CONSOLE
+
+Scalars = Sequence[dict[str, Any]]
+Curves = dict[str, list[tuple[int, float]]]
+
+LOGGER = logging.getLogger(__name__)
+NO_CURVES = ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')
+WINDOW = 5  # logged records that a last loss is the mean of
+LEARNING_RATE = 'learning rate'
+VALIDATION = 'validation'
+INVISIBLE = '\u200b'
+STYLES = ('-', '--', ':', '-.')
+
+
+class LogError(ValueError):
+    """Logs that are not there or cannot be read, with what to do about it."""
+
+
+def read_scalars(run: str | Path) -> list[dict[str, Any]]:
+    """All scalars of a run, resumed ones in order; what a resume repeats counts once.
+
+    Args:
+        run: Work folder, one of its dated folders, or a ``scalars.json``.
+
+    Raises:
+        LogError: A line that is no record; a last one, cut off when the run was killed, is skipped
+            with a warning.
+    """
+    run = Path(run)
+    found = (*run.glob('*/vis_data/scalars.json'), *run.glob('vis_data/scalars.json'))
+    records: dict[tuple[bool, int], dict[str, Any]] = {}
+    for path in [run] if run.is_file() else sorted(found):
+        for record in _records(path):
+            records[_is_train(record), record['step']] = record
+    return list(records.values())
+
+
+def _records(path: Path) -> Iterable[dict[str, Any]]:
+    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            yield {'step': int(record['step']), **record}
+        except (ValueError, TypeError, KeyError) as error:
+            if number < len(lines):
+                raise LogError(f'{path}, line {number}, is no record of scalars') from error
+            LOGGER.warning('%s, line %d, is cut off and left out', path, number)
+
+
+def _is_train(record: dict[str, Any]) -> bool:
+    return 'loss' in record
+
+
+def _metrics(scalars: Scalars) -> Curves:
+    """Name of each metric with its (step, value) pairs; -1 is COCO's word for no such object."""
+    curves: Curves = {}
+    for record in scalars:
+        for name, value in record.items():
+            if not _is_train(record) and name not in NO_CURVES and value >= 0:
+                curves.setdefault(name, []).append((record['step'], value))
+    return curves
+
+
+def _training(scalars: Scalars) -> Curves:
+    """Name of each logged value of the training with its (iteration, value) pairs."""
+    curves: Curves = {}
+    for record in filter(_is_train, scalars):
+        for name in record.keys() - NO_CURVES:
+            curves.setdefault(name, []).append((record['step'], record[name]))
+    return dict(sorted(curves.items(), key=lambda item: (item[0] != 'loss', item[0])))
+
+
+def best_values(scalars: Scalars) -> dict[str, dict[str, float]]:
+    """The last and the best value of each metric: ``{'last': {...}, 'best': {...}}``, or empty."""
+    curves = _metrics(scalars)
+    if not curves:
+        return {}
+    return {
+        'last': {name: curve[-1][1] for name, curve in curves.items()},
+        'best': {name: _best(name, [value for _, value in c]) for name, c in curves.items()},
+    }
+
+
+def _best(name: str, values: Sequence[float]) -> float:
+    return min(values) if name in LESS_IS_BETTER else max(values)
+
+
+def analyze_logs(runs: Sequence[str | Path], keys: Sequence[str], out: str | Path) -> None:
+    """Draws the curves of one or several runs and prints their figures side by side.
+
+    Args:
+        runs: What :func:`read_scalars` takes.
+        keys: Losses, metrics or other logged values to keep to; none is a choice of them.
+        out: PNG file to write.
+
+    Raises:
+        LogError: A run without scalars, a key that no run has, or another suffix.
+    """
+    if Path(out).suffix != '.png':
+        raise LogError(f'--out {out} is no PNG: give a name that ends in .png')
+    scalars = _load(runs)
+    _check_keys(scalars, keys)
+    CONSOLE.print(runs_table(scalars, keys))
+    CONSOLE.print(f'curves: {plot_runs(scalars, out, keys)}')
+
+
+def _load(runs: Sequence[str | Path]) -> dict[str, Scalars]:
+    """The scalars by the name of the folder of each run, or by its path where names are equal."""
+    paths = list(dict.fromkeys(map(Path, runs)))
+    folders = [p.parents[1] if p.parent.name == 'vis_data' else p for p in paths]
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    loaded: dict[str, Scalars] = dict(zip(names, map(read_scalars, paths)))
+    for path, scalars in zip(paths, loaded.values()):
+        if not path.exists():
+            raise LogError(f'There is no folder {path}: give a work folder of tools/train.py')
+        if not scalars:
+            raise LogError(f'{path} has no scalars: a run logs them in */vis_data/scalars.json')
+    return loaded
+
+
+def _check_keys(runs: Mapping[str, Scalars], keys: Sequence[str]) -> None:
+    logged = [(*_training(scalars), *_metrics(scalars)) for scalars in runs.values()]
+    known = list(dict.fromkeys(key for keys_of_run in logged for key in keys_of_run))
+    for key in keys:
+        if key not in known:
+            near = ' or '.join(get_close_matches(key, known, 2)) or 'another'
+            raise LogError(f'No run has {key}; did you mean {near}? There are: {", ".join(known)}')
+
+
+def runs_table(runs: Mapping[str, Scalars], keys: Sequence[str] = ()) -> Table:
+    """Figures as rows, runs as columns; of two runs the difference and the ratio too.
+
+    Args:
+        runs: Scalars by name of the run.
+        keys: What to keep to; none is the losses and all metrics.
+    """
+    columns = [_figures(scalars, keys) for scalars in runs.values()]
+    two = len(runs) == 2
+    caption = f'last of a training value: mean of its last {WINDOW} records'
+    table = Table('', title=' and '.join(runs) if two else None, caption=caption)
+    for heading in (*runs, *(('difference', 'ratio') if two else ())):
+        table.add_column(heading, justify='right')
+    for name in dict.fromkeys(name for figures in columns for name in figures):
+        values = [figures.get(name) for figures in columns]
+        table.add_row(name, *map(_cell, values), *(_compare(*values) if two else ()))
+    return table
+
+
+def _figures(scalars: Scalars, keys: Sequence[str]) -> dict[str, float]:
+    """What a run amounts to, by what it is called."""
+    train = [record for record in scalars if _is_train(record)]
+    figures: dict[str, float] = {}
+    if train:
+        figures['iterations'] = max(record['step'] for record in train)
+    timed = [(r['time'], r.get('data_time', 0)) for r in train if r.get('time')]
+    if timed:
+        figures['time per iteration, ms'] = 1000 * median(time for time, _ in timed)
+        figures['of it for data, %'] = 100 * median(data / time for time, data in timed)
+    memory = [record['memory'] for record in train if 'memory' in record]
+    if memory:
+        figures['memory, MiB'] = max(memory)
+    for name, curve in _losses(scalars, keys).items():
+        figures[f'{name}, last'] = fmean(value for _, value in curve[-WINDOW:])
+    values = best_values(scalars)
+    for name in _chosen(scalars, keys):
+        figures |= {f'{name}, {which}': values[which][name] for which in values}
+    return figures
+
+
+def _losses(scalars: Scalars, keys: Sequence[str]) -> Curves:
+    """The curves of the training that have these keys; without keys those of the losses."""
+    curves = _training(scalars)
+    names = keys or [name for name in curves if 'loss' in name]
+    return {name: curves[name] for name in names if name in curves}
+
+
+def _chosen(scalars: Scalars, keys: Sequence[str]) -> Curves:
+    """The curves of the metrics that have these keys, or of all."""
+    curves = _metrics(scalars)
+    return {name: curves[name] for name in keys or curves if name in curves}
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return '-'
+    return f'{value:,.0f}' if isinstance(value, int) or abs(value) >= 1000 else f'{value:#.4g}'
+
+
+def _compare(first: float | None, second: float | None) -> tuple[str, str]:
+    if first is None or second is None:
+        return '-', '-'
+    difference = _cell(second - first)
+    return difference if difference[0] == '-' else f'+{difference}', (
+        f'{second / first:.3f}' if first else '-'
+    )
+
+
+def plot_curves(scalars: Scalars, path: str | Path) -> Path:
+    """Losses, learning rate and validation metrics over the steps of training, as a PNG."""
+    return plot_runs({'': scalars}, path)
+
+
+def plot_runs(runs: Mapping[str, Scalars], path: str | Path, keys: Sequence[str] = ()) -> Path:
+    """The curves of one run, coloured by what they show, or of several, coloured by run.
+
+    Args:
+        runs: Scalars by name of the run.
+        path: PNG file to write; it appears when it is complete.
+        keys: What to keep to; none is the losses and metrics, of several runs the main ones.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    panels = _panels(runs, keys or (_main_keys(runs) if len(runs) > 1 else ()))
+    with rc_context(PLAIN_TEXT), beside(path) as temporary:
+        FigureCanvasAgg(_draw(runs, panels)).print_png(str(temporary))
+    return Path(path)
+
+
+def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]]) -> Any:
+    from matplotlib.figure import Figure
+
+    rates = {run: _losses(scalars, ['lr']) for run, scalars in runs.items()}
+    titles = list(panels)
+    rows: Any = [titles, [LEARNING_RATE, *titles[1:]]] if any(rates.values()) else [titles]
+    figure = Figure(figsize=(5.5 * len(titles), 3.2 + len(rows)), layout='constrained')
+    all_axes = figure.subplot_mosaic(rows, height_ratios=[4, 1][: len(rows)])
+    for title, curves in ({**panels, LEARNING_RATE: rates}).items():
+        if title in all_axes:
+            _plot(all_axes[title], curves, title)
+    if VALIDATION in all_axes:
+        _finish_validation(all_axes[VALIDATION], runs)
+    return figure
+
+
+def _main_keys(runs: Mapping[str, Scalars]) -> list[str]:
+    """The loss and the metrics that are published, or all metrics if none is."""
+    metrics = dict.fromkeys(name for scalars in runs.values() for name in _metrics(scalars))
+    return ['loss', *([name for name in metrics if name in PUBLISHED_AS] or metrics)]
+
+
+def _panels(runs: Mapping[str, Scalars], keys: Sequence[str]) -> dict[str, dict[str, Curves]]:
+    """The curves of each run by the title of the panel that shows them."""
+    losses = {run: _losses(scalars, keys) for run, scalars in runs.items()}
+    only = all('loss' in name for curves in losses.values() for name in curves)
+    title = 'training loss' if only else 'training'
+    panels = {
+        title: losses,
+        VALIDATION: {run: _chosen(scalars, keys) for run, scalars in runs.items()},
+    }
+    filled = {title: panel for title, panel in panels.items() if any(panel.values())}
+    return filled or {title: panels[title]}
+
+
+def _plot(axes: Any, panel: Mapping[str, Curves], title: str) -> None:
+    """One run: a colour for each curve. Several: a colour for each run, a style for each curve."""
+    several, marks = len(panel) > 1, dict(marker='o', markersize=4, linewidth=1.5, clip_on=False)
+    names = list(dict.fromkeys(name for curves in panel.values() for name in curves))
+    for index, (run, curves) in enumerate(panel.items()):
+        for name, curve in curves.items():
+            number, short = names.index(name), name.rpartition('/')[2]
+            axes.plot(
+                *zip(*curve),
+                STYLES[number % len(STYLES)] if several else '-',
+                color=f'C{index if several else number}',
+                label=_label(f'{run}: {short}' if several else short),
+                **(marks if title == VALIDATION else dict(linewidth=2.2 if name == 'loss' else 1)),
+            )
+    axes.set_title(title, fontsize='medium' if title == LEARNING_RATE else None)
+    axes.grid(alpha=0.3)
+    if title != LEARNING_RATE:
+        axes.set_xlabel('iteration')
+        axes.legend(fontsize=8)
+    if axes.dataLim.ymin >= 0:  # RLE's loss is the one that is not
+        axes.set_ylim(bottom=0)
+
+
+def _label(text: str) -> str:
+    """matplotlib leaves out what begins with an underscore, and fails at half characters."""
+    text = text.encode('utf-8', 'backslashreplace').decode()
+    return f'{INVISIBLE}{text}' if text.startswith('_') else text
+
+
+def _finish_validation(axes: Any, runs: Mapping[str, Scalars]) -> None:
+    records = [record for scalars in runs.values() for record in scalars if _is_train(record)]
+    units = {'epoch' if 'epoch' in record else 'iteration' for record in records}
+    axes.set(xlabel=' or '.join(sorted(units)) or 'step')
+    percent = axes.dataLim.ymax > 1
+    axes.set(ylim=(0, 100 if percent else 1))

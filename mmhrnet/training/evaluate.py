@@ -1,0 +1,75 @@
+"""Evaluates a checkpoint with MMEngine's runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from mmhrnet.config.check import check_data, config_errors
+from mmhrnet.config.edit import use_train_split
+from mmhrnet.config.make import make_config
+from mmhrnet.config.processes import is_first
+from mmhrnet.config.weights import check_complete, find_weights
+from mmhrnet.files import check_folder
+from mmhrnet.hub.published import other_data, result_table
+from mmhrnet.inference.pictures import draw_predictions
+from mmhrnet.terminal import CONSOLE
+from mmhrnet.training.launch import start_processes
+from mmhrnet.training.report import count_images, print_files
+from mmhrnet.training.runner import build_runner
+
+
+def test(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    split: str = 'test',
+    show_dir: str | None = None,
+    **shared: Any,
+) -> dict[str, float]:
+    """Evaluates a checkpoint, prints its metrics beside the published figures and returns them.
+
+    Args:
+        config: Config file of any host.
+        checkpoint: Checkpoint file or URL.
+        split: 'test', or 'train' for the training data through the test's pipeline.
+        show_dir: Folder for pictures of predictions.
+        shared: Arguments of :func:`make_config`.
+
+    Raises:
+        ConfigError: Arguments or data that cannot work.
+        WriteError: A folder that cannot be written.
+    """
+    runner = build_test_runner(config, checkpoint, split=split, **shared)
+    if show_dir and is_main_process():
+        check_folder(show_dir)
+    with config_errors():  # data and metrics are built now
+        metrics = runner.test()
+    if is_main_process():
+        name, same_data = Path(config).stem, split == 'test' and not shared.get('mini')
+        other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
+        CONSOLE.print(result_table({'measured': metrics}, name, other))
+        if show_dir:
+            pictures = draw_predictions(runner, runner.test_dataloader, show_dir)
+            print_files({'predictions': pictures})
+    return metrics
+
+
+def build_test_runner(
+    config: str | Path, checkpoint: str | Path | None, *, split: str = 'test', **shared: Any
+) -> Runner:
+    """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
+    cfg = make_config(config, **shared)
+    cfg.load_from = find_weights(config, checkpoint)
+    if split == 'train':
+        use_train_split(cfg)
+    if is_first(cfg):
+        check_data(cfg, loaders=('test_dataloader',))
+        check_folder(cfg.work_dir)
+    start_processes(cfg)
+    runner = build_runner(cfg)
+    check_complete(runner.model, cfg.load_from)
+    return runner

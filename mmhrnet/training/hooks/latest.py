@@ -1,0 +1,71 @@
+"""The newest checkpoint of a folder that can be read to its last byte."""
+
+from __future__ import annotations
+
+from logging import WARNING
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from mmhrnet import checkpoints
+from mmhrnet.errors import TrainingError
+
+
+def newest_intact(*folders: str | Path) -> Path | None:
+    """The checkpoint to go on from; damaged ones are named in one warning.
+
+    Args:
+        folders: That of a run, with MMEngine's ``last_checkpoint``, and others of its checkpoints.
+
+    Returns:
+        The last one if it is intact, else the newest that is; None where there are none at all.
+
+    Raises:
+        TrainingError: There are some, all damaged.
+    """
+    damaged: list[str] = []
+    for path in _candidates(list(map(Path, folders))):
+        reason = _damage(path)
+        if reason is None:
+            if damaged:
+                print_log(f'Resuming from {path}: {_listed(damaged)}', 'current', WARNING)
+            return path
+        damaged.append(reason)
+    if not damaged:
+        return None
+    raise TrainingError(
+        f'No checkpoint in {folders[0]} can be resumed: {_listed(damaged)}. Name one that can, of '
+        'another folder: --resume PATH'
+    )
+
+
+def _candidates(folders: list[Path]) -> list[Path]:
+    """The last one, then the others, newest first.
+
+    Only the name in ``last_checkpoint`` counts: the folder may have been moved, and what the file
+    names elsewhere is not of this run.
+    """
+    pointer = folders[0] / 'last_checkpoint'
+    last = Path(pointer.read_text(errors='replace').strip()).name if pointer.is_file() else ''
+    found = {path for folder in folders for path in folder.glob('*.pth')}
+    found = {path for path in found if not path.name.startswith(('best_', '.'))}
+    # A link may lead nowhere.
+    newest = sorted(found, key=lambda path: path.lstat().st_mtime_ns, reverse=True)
+    return sorted(newest, key=lambda path: path.name != last)
+
+
+def _damage(path: Path) -> str | None:
+    """Why a training cannot go on from it; loading compares the checksums too."""
+    try:
+        content = checkpoints.load(path, 'cpu')
+        checkpoints.state_of(content)
+    except (checkpoints.CheckpointError, OSError) as error:
+        text = str(error).partition('\n')[0]
+        return text if str(path) in text else f'{path}: {text}'
+    if not {'meta', 'message_hub'} <= content.keys():
+        return f'{path} holds weights alone'
+    return None
+
+
+def _listed(reasons: list[str]) -> str:
+    return '; '.join(reasons)

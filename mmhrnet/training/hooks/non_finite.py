@@ -1,0 +1,163 @@
+"""A loss that is not finite ends the training, with its cause, before the weights are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmhrnet.errors import TrainingError
+from mmhrnet.registry import HOOKS
+from mmhrnet.training.hooks.non_blocking import Arriving
+from mmhrnet.training.hooks.random_state import random_state, set_random_state
+
+
+@HOOKS.register_module()
+class NonFiniteHook(Hook):
+    """Stops at the first loss that is NaN or infinite, and lets no such weights into a checkpoint.
+
+    The loss is looked at before the optimizer steps, so the weights are still those that gave it:
+    the batch is run again, and the first module with a non-finite output is named. On a GPU the
+    answer is copied while the backward pass runs, so nothing waits for it.
+
+    Where the step is compiled as a whole (``compile`` of the config), or a model computes its step
+    without ``parse_losses``, the loss is seen after the step.
+
+    Raises:
+        TrainingError: Names the iteration, the images of the batch and the module; or the weights
+            that a checkpoint would have lost.
+    """
+
+    priority = 80  # after ExactResumeHook set the random state, before checkpoints are written
+
+    def __init__(self) -> None:
+        self._batch: Any = None
+        self._state: dict[str, Any] = {}
+        self._is_finite: Arriving | None = None
+        self._by_design: set[str] = set()
+        self._handles: list[Any] = []
+
+    def before_train(self, runner: Runner) -> None:
+        model = unwrapped(runner)
+        self._by_design = set(_non_finite(model.state_dict()))
+        if runner.cfg.get('compile'):
+            return
+        model.parse_losses = partial(self._parse_losses, model.parse_losses)
+        wrappers = runner.optim_wrapper
+        wrappers = wrappers.values() if hasattr(wrappers, 'values') else [wrappers]
+        check = partial(self._before_step, runner)
+        self._handles = [w.optimizer.register_step_pre_hook(check) for w in wrappers]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._batch, self._state, self._is_finite = data_batch, random_state(), None
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Sees steps that were skipped (mixed precision), put off (accumulated) or unwatched."""
+        loss = (outputs or {}).get('loss')
+        if loss is not None and not bool(torch.as_tensor(loss).isfinite().all()):
+            self._stop(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        for handle in self._handles:
+            handle.remove()
+        vars(unwrapped(runner)).pop('parse_losses', None)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        bad = [n for n in _non_finite(checkpoint['state_dict']) if n not in self._by_design]
+        if bad:
+            raise TrainingError(
+                f'After iteration {checkpoint["meta"]["iter"]} the weights are not finite, first '
+                f'{bad[0]}: no checkpoint is written, the earlier ones are good. '
+                'Lower the learning rate, or clip gradients, and go on with --resume'
+            )
+
+    def _parse_losses(self, parse: Callable[..., Any], losses: Any) -> Any:
+        loss, logged = parse(losses)
+        if isinstance(loss, Tensor):
+            self._is_finite = Arriving(loss.detach().isfinite().all())
+        return loss, logged
+
+    def _before_step(self, runner: Runner, *step: Any) -> None:
+        if self._is_finite is not None and not bool(self._is_finite.wait()):
+            self._stop(runner)
+
+    def _stop(self, runner: Runner) -> NoReturn:
+        last = runner.message_hub.runtime_info.get('last_ckpt')
+        images = ', '.join(_image_names(self._batch)) or 'unknown'
+        raise TrainingError(
+            f'The loss of iteration {runner.iter + 1} is not finite. {self._cause(runner)} '
+            f'Images of the batch: {images}. The last good checkpoint: {last or "none yet"}'
+        )
+
+    def _cause(self, runner: Runner) -> str:
+        model = unwrapped(runner)
+        # Not the buffers: this very forward pass may have spoilt a running mean.
+        weights = next(_non_finite(dict(model.named_parameters())), None)
+        if weights:
+            return f'The step before it made the weights so, first {weights}.'
+        synced = any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
+        if synced and get_world_size() > 1:  # it would wait for the other processes
+            return 'The module is not searched for with synchronized norms.'
+        set_random_state(self._state)
+        with torch.no_grad(), runner.optim_wrapper.optim_context(model):
+            name = first_non_finite_module(model, self._batch)
+        if name is None:
+            return 'The outputs of all modules are finite: it is the computation of the loss.'
+        return f'The first module whose output is not: {name or type(model).__name__}.'
+
+
+def first_non_finite_module(model: BaseModel, batch: Any) -> str | None:
+    """Runs a training batch forward; the name of the module whose output is the first to be bad."""
+    found: list[str] = []
+
+    def look(name: str, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
+        if not found and any(not t.isfinite().all() for t in _tensors(output)):
+            found.append(name)
+
+    hooks = [m.register_forward_hook(partial(look, name)) for name, m in model.named_modules()]
+    try:
+        data = model.data_preprocessor(batch, True)
+        model._run_forward(data, mode='loss')
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (dict, list, tuple)):
+        for part in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(part)
+
+
+def _image_names(batch: Any) -> Iterator[str]:
+    if isinstance(batch, (dict, list, tuple)):
+        for part in batch.values() if isinstance(batch, dict) else batch:
+            yield from _image_names(part)
+    elif hasattr(batch, 'metainfo') and 'img_path' in batch.metainfo:
+        yield str(batch.metainfo['img_path'])
+
+
+def _non_finite(tensors: dict[str, Any]) -> Iterator[str]:
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and not bool(tensor.isfinite().all()):
+            yield name
+
+
+def unwrapped(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

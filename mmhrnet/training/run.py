@@ -1,0 +1,113 @@
+"""Training and testing with MMEngine's runner, and what a run leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.config.check import (
+    check_data,
+    check_weights,
+    config_errors,
+)
+from mmhrnet.config.edit import (
+    set_training,
+)
+from mmhrnet.config.make import make_config
+from mmhrnet.config.processes import is_first
+from mmhrnet.errors import ConfigError, TrainingError
+from mmhrnet.files import check_folder
+from mmhrnet.terminal import last_line
+from mmhrnet.training.launch import start_processes
+from mmhrnet.training.report import report_or_say
+from mmhrnet.training.runner import build_runner
+
+HOOKS = (
+    'BroadcastBuffersHook',
+    'ExactResumeHook',
+    'MissedEvaluationHook',
+    'NonFiniteHook',
+    'PreemptionHook',
+    'ResumeCheckHook',
+)
+BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
+
+
+def train(
+    config: str | Path,
+    *,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    no_validate: bool = False,
+    **shared: Any,
+) -> None:
+    """Trains; leaves logs, curves, pictures and the best checkpoint in the work folder.
+
+    Args:
+        config: Config file of any host.
+        resume: Checkpoint to go on from, or 'auto' for the latest of the work folder.
+        amp: Automatic mixed precision.
+        auto_scale_lr: Scale the learning rate to the batch size.
+        no_validate: Do not evaluate.
+        shared: Arguments of :func:`make_config`.
+
+    Raises:
+        ConfigError: Arguments, data or weights that cannot work, a loss that is not finite, a full
+            disk, no intact checkpoint to resume.
+        WriteError: A work folder that cannot be written.
+        SystemExit: SIGTERM, SIGINT or SIGUSR1 ended it, with 128 + the signal.
+    """
+    cfg = make_config(config, **shared)
+    set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
+    if is_first(cfg):  # of this machine; the others wait for it where they connect
+        check_data(cfg)
+        check_folder(cfg.work_dir)
+        check_weights(cfg)
+    start_processes(cfg)
+    if cfg.get('val_evaluator') is not None:
+        hooks = cfg.setdefault('default_hooks', {})
+        best = BEST_METRICS.get(cfg.get('default_scope'), 'auto')
+        hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', best)
+        if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
+            hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False
+    use_hooks(cfg)
+    runner = build_runner(cfg)
+    try:
+        with config_errors():  # data, optimizer and metrics are built now
+            runner.train()
+    except (TrainingError, CheckpointError) as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(
+            f'The training stopped: {last_line(error)}. The checkpoints in {runner.work_dir} are '
+            'whole, and --resume goes on from there'
+        ) from error
+    finally:
+        runner.call_hook('restore_signals')
+    if is_main_process():
+        report_or_say(runner, Path(config).stem, same_data=not shared.get('mini'))
+
+
+def use_hooks(cfg: Config) -> None:
+    """Adds the hooks with which a training loses nothing, but those that the config names."""
+    custom = cfg.get('custom_hooks') or []
+    named = {_short_name(hook) for hook in custom}
+    missing = [dict(type=f'mmhrnet.{name}') for name in HOOKS if name not in named]
+    cfg.custom_hooks = [*custom, *missing]
+    hooks = cfg.setdefault('default_hooks', {})
+    checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    if 'AtomicCheckpointHook' in named:
+        hooks.checkpoint = None
+    elif checkpoint is not None and _short_name(checkpoint) == 'CheckpointHook':
+        checkpoint.type = 'mmhrnet.AtomicCheckpointHook'
+
+
+def _short_name(hook: Mapping[str, Any]) -> str:
+    kind = hook['type']
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__

@@ -1,0 +1,1 @@
+"""Trained models beside the published figures, their cards, and giving them away."""

@@ -1,0 +1,205 @@
+"""What is told of published weights: a card in Markdown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.config import Config
+from torch import nn
+
+import mmhrnet
+from mmhrnet.config.build import input_size
+from mmhrnet.config.walk import datasets, dicts
+from mmhrnet.hub.published import PUBLISHED_AS, published_results
+from mmhrnet.zoo.complexity import count
+
+RECIPE = ('train_dataloader', 'optim_wrapper', 'train_cfg', 'param_scheduler', 'randomness')
+SIZES = {'TopdownAffine': 'input_size', 'CenterCrop': 'crop_size', 'Resize': 'scale'}
+CARD = """# {title}
+
+## Model
+
+{model}
+
+## Results
+
+{results}
+
+## Training
+
+{training}
+
+## File
+
+{properties}
+
+## Use
+
+Look at it, test it, or train on from it:
+
+```
+python tools/demo.py IMAGE --config {config} --checkpoint {test}
+python tools/test.py {config} {test}
+python tools/train.py {config} {train}
+```
+
+Its backbone in a config of any host:
+
+```python
+custom_imports = dict(imports=['mmhrnet'])
+model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='{file}')))
+```
+
+In Python:
+
+```python
+from mmhrnet.apis import Predictor, read_image
+
+predictor = Predictor('{config}', '{file}'{arguments})
+print(predictor(read_image('image.jpg')).found)
+```
+
+## Licence
+
+{license}, for code and weights. The licence of the training data holds too: it may limit what the
+weights may be used for.
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the card tells; ``results`` are values with the step they were measured at."""
+
+    config: Path
+    cfg: Config
+    trained: Config
+    model: nn.Module
+    results: dict[str, tuple[float, str]]
+    license: str
+    shared: Mapping[str, Any]
+
+    @property
+    def flags(self) -> str:
+        """The arguments by which the tools build the same model."""
+        mini, root, options = map(self.shared.get, ('mini', 'data_root', 'cfg_options'))
+        parts = ['--swap'] * bool(self.shared.get('swap')) + ['--mini'] * bool(mini)
+        parts += ['--data-root', 'PATH'] * bool(root)
+        values = [f'{key}={value}' for key, value in (options or {}).items()]
+        return shlex.join(parts + ['--cfg-options'] * bool(values) + values)
+
+
+def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
+    """The model card as Markdown."""
+    options = '' if '--cfg-options' in facts.flags else '--cfg-options '
+    versions = (f'{m.__name__} {m.__version__}' for m in (mmhrnet, torch, mmengine))
+    file = [
+        ('size', f'{size / 1e6:.1f} MB'),
+        ('sha256', f'`{digest}`'),
+        ('written with', ', '.join(versions)),
+    ]
+    return CARD.format(
+        title=path.stem,
+        model=_table(_model_rows(facts)),
+        results=_results(facts),
+        training=_table(_recipe(facts.trained)),
+        properties=_table(file),
+        config=facts.config,
+        test=f'{path.name} {facts.flags}'.strip(),
+        train=f'{facts.flags} {options}load_from={path.name}'.strip(),
+        file=path.name,
+        arguments=''.join(f', {key}={value!r}' for key, value in facts.shared.items() if value),
+        license=facts.license,
+    )
+
+
+def _table(rows: Iterable[tuple[str, Any]]) -> str:
+    lines = [f'| {name} | {str(value).replace("|", "/")} |' for name, value in rows if value]
+    return '\n'.join(['| | |', '|---|---|', *lines])
+
+
+def _model_rows(facts: Facts) -> list[tuple[str, Any]]:
+    model, shape = facts.cfg.model, _size(facts.cfg, bool(facts.shared.get('mini')))
+    counts = count(facts.model, (3, *shape))
+    parts = [model[k] for k in model if k in ('backbone', 'neck') or k.endswith('head')]
+    names = [part.type for p in parts if p for part in (p if isinstance(p, list) else [p])]
+    whole = 'the network' if facts.model.with_head else 'backbone and neck'
+    return [
+        ('config', f'`{facts.config} {facts.flags}`'.replace(' `', '`')),
+        ('architecture', f'{model.type}: {", ".join(names)}'),
+        ('HRNet', model.backbone.get('arch', 'as its extra says')),
+        ('input', f'{shape[0]} x {shape[1]} (H x W)'),
+        ('parameters', f'{counts.params / 1e6:.2f} M'),
+        (f'multiply-adds of {whole}', f'{counts.macs / 1e9:.2f} G'),
+    ]
+
+
+def _size(cfg: Config, mini: bool) -> tuple[int, int]:
+    """Height and width of the network's input; ``mini`` sets them in the pipeline alone."""
+    steps = dicts(cfg.test_dataloader.dataset) if mini else ()
+    sizes = [step[SIZES[step.type]] for step in steps if step.get('type') in SIZES]
+    if not sizes:
+        return input_size(cfg)
+    size = sizes[-1]
+    return (size, size) if isinstance(size, int) else size[::-1]
+
+
+def _results(facts: Facts) -> str:
+    published = published_results(facts.config.stem)
+    lines = ['| metric | value | measured at | published |', '|---|---|---|---|']
+    for metric, (value, step) in facts.results.items():
+        name, factor = PUBLISHED_AS.get(metric, (metric, 1))
+        figure = f'{published.pop(name) / factor:.4g}' if name in published else ''
+        lines.append(f'| {metric} | {value:.4g} | {step} | {figure} |')
+    lines += [f'| {name} | | | {value} |' for name, value in published.items()]
+    if len(lines) == 2:
+        return 'Not measured.'
+    data = _data(facts.trained, 'val_dataloader')
+    notes = [f'Measured on {data}.'] if facts.results and data else []
+    if facts.shared.get('mini') and published_results(facts.config.stem):
+        notes.append('The published figures are of the full data and size, not to be compared.')
+    return '\n'.join([*lines, '', *notes]).strip()
+
+
+def _data(cfg: Config, loader: str) -> str:
+    found = datasets(cfg, (loader,))
+    names = [f'{d.type}, {d.get("ann_file") or d.get("data_prefix", "")}' for d in found]
+    return '; '.join(dict.fromkeys(names))
+
+
+def _recipe(cfg: Config) -> list[tuple[str, Any]]:
+    """What the config says of the training, as rows; what it leaves open has an empty value."""
+    loader, wrapper, loop, schedulers, seed = (cfg.get(name) or {} for name in RECIPE)
+    schedulers = [schedulers] if 'type' in schedulers else schedulers
+    steps = [step for part in dicts(loader) for step in part.get('pipeline', ())]
+    starts = [(part.get('init_cfg') or {}).get('checkpoint') for part in dicts(cfg.model)]
+    averages = [hook for hook in cfg.get('custom_hooks') or () if hook.get('type') == 'EMAHook']
+    units = {'max_epochs': 'epochs', 'max_iters': 'iterations'}
+    return [
+        ('data', _data(cfg, 'train_dataloader')),
+        ('start', ', '.join(filter(None, starts)) or 'random weights'),
+        ('length', ', '.join(f'{loop[key]} {units[key]}' for key in loop if key in units)),
+        ('batch size', f'{loader.get("batch_size")} images a device'),
+        ('optimizer', _call(wrapper.get('optimizer') or {})),
+        ('gradient clipping', _arguments(wrapper.get('clip_grad') or {})),
+        ('precision', 'mixed' if wrapper.get('type') == 'AmpOptimWrapper' else ''),
+        ('learning rate', '<br>'.join(map(_call, schedulers))),
+        ('averaged weights', ', '.join(map(_call, averages))),
+        ('augmentations', '<br>'.join(map(_call, steps))),
+        ('seed', str(seed.get('seed', ''))),
+    ]
+
+
+def _call(part: Mapping[str, Any]) -> str:
+    """A part of a config as Python would write it, without its nested parts."""
+    return f'{part["type"]}({_arguments(part)})' if part else ''
+
+
+def _arguments(part: Mapping[str, Any]) -> str:
+    plain = {k: v for k, v in part.items() if not isinstance(v, dict)}
+    return ', '.join(f'{k}={v!r}' for k, v in plain.items() if k not in ('type', '_scope_'))

@@ -1,0 +1,129 @@
+"""Evaluates checkpoints of many configs, and puts what they reach beside what is published."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+import mmhrnet
+from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.config.check import config_errors
+from mmhrnet.errors import ConfigError
+from mmhrnet.files import check_folder, write_text
+from mmhrnet.hub.published import Evaluation, ZooRow, compare_to_published, zoo_markdown, zoo_table
+from mmhrnet.terminal import CONSOLE
+from mmhrnet.training.evaluate import build_test_runner
+from mmhrnet.training.report import count_images
+
+EXPECTED_ERRORS = (ConfigError, CheckpointError, OSError)
+
+
+class Entry(NamedTuple):
+    """A config with a checkpoint; without one, with the published weights."""
+
+    config: str
+    checkpoint: str | None = None
+    data_root: str | None = None
+    mini: bool = False
+    cfg_options: dict[str, Any] | None = None
+    swap: bool = False
+
+
+def read_entries(path: str | Path) -> list[dict[str, Any]]:
+    """Reads a YAML list of ``{config, checkpoint, data_root, mini, cfg_options, swap}``.
+
+    Returns:
+        The fields that each entry names; all but ``config`` may be left out.
+
+    Raises:
+        ConfigError: No such file, or another content.
+    """
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'The list {path} cannot be read: {reason}') from error
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(
+            f'{path} is no list of entries like: - {{config: FILE, checkpoint: FILE}}'
+        )
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or not isinstance(entry.get('config'), str):
+            raise ConfigError(f'{path}, entry {number}, names no config: write config: FILE')
+        unknown = ', '.join(map(str, entry.keys() - set(Entry._fields)))
+        if unknown:
+            fields = ', '.join(Entry._fields)
+            raise ConfigError(f'{path}, entry {number}, has {unknown}; there are {fields}')
+    return entries
+
+
+def benchmark_zoo(
+    entries: Sequence[Entry],
+    *,
+    split: str = 'test',
+    tolerance: float = 0.2,
+    out: str | Path = 'work_dirs/benchmark_zoo',
+) -> list[ZooRow]:
+    """Evaluates each entry; what fails becomes a row with its error, the others still run.
+
+    Writes ``results.md`` and ``results.json`` anew after each entry.
+
+    Args:
+        entries: What to evaluate.
+        split: 'test', or 'train' for the training data through the test's pipeline.
+        tolerance: Per cent points within which a figure counts as the published one.
+        out: Folder for the results and the logs.
+    """
+    out = Path(out)
+    check_folder(out)
+    settings = dict(
+        split=split, tolerance=tolerance, mmhrnet=mmhrnet.__version__, torch=torch.__version__
+    )
+    rows: list[ZooRow] = []
+    for number, entry in enumerate(entries, 1):
+        CONSOLE.print(f'{number} of {len(entries)}: {entry.config}')
+        rows += _rows(entry, split, tolerance, out)
+        content = dict(settings, rows=[row._asdict() for row in rows])
+        write_text(out / 'results.json', json.dumps(content, indent=1))
+        title = ', '.join(f'{name} {value}' for name, value in settings.items())
+        write_text(out / 'results.md', zoo_markdown(rows, f'In per cent; {title}.'))
+    CONSOLE.print(zoo_table(rows))
+    CONSOLE.print(f'results: {out / "results.md"}')
+    return rows
+
+
+def _rows(entry: Entry, split: str, tolerance: float, out: Path) -> list[ZooRow]:
+    name = Path(entry.config).stem
+    try:
+        evaluation = evaluate(entry, split, out / name)
+    except Exception as error:  # whatever it is, the other entries still run
+        expected = isinstance(error, EXPECTED_ERRORS)
+        if not expected:
+            traceback.print_exc()
+        reason = ' '.join(' '.join(str(error).splitlines()[:2]).split())
+        message = reason if expected else f'{type(error).__name__}: {reason}'
+        return [ZooRow(name, error=message, checkpoint=entry.checkpoint)]
+    same_data = split == 'test' and not entry.mini
+    rows = compare_to_published(name, evaluation, same_data=same_data, tolerance=tolerance)
+    return [row._replace(checkpoint=entry.checkpoint) for row in rows]
+
+
+def evaluate(entry: Entry, split: str, work_dir: Path) -> Evaluation:
+    """Tests an entry.
+
+    Raises:
+        ConfigError: Arguments, data or weights that cannot work, or nothing that is measured.
+    """
+    runner = build_test_runner(split=split, work_dir=str(work_dir), **entry._asdict())
+    with config_errors():
+        metrics = runner.test()
+    if not metrics:
+        raise ConfigError('Its evaluator gives no metric; format_only=False lets it evaluate')
+    images = count_images(runner.test_dataloader.dataset)
+    return Evaluation(metrics, images, runner.cfg.default_scope)

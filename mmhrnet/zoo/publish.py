@@ -1,0 +1,174 @@
+"""Trained checkpoints as files for others, each with a card that says what it is."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from copy import deepcopy
+from filecmp import cmp
+from os.path import relpath
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmhrnet.checkpoints import CheckpointError, load, read_config, save
+from mmhrnet.config.build import build_tensor_model
+from mmhrnet.config.make import make_config
+from mmhrnet.errors import ConfigError
+from mmhrnet.files import writing
+from mmhrnet.training.curves import best_values, read_scalars
+from mmhrnet.zoo.card import Facts, write_card
+
+LICENSE = 'Apache-2.0'
+FORMATS = ('safetensors', 'pth')
+OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # settings that concern nobody else
+
+
+def publish(
+    checkpoint: str | Path,
+    out_dir: str | Path,
+    *,
+    config: str | Path,
+    format: str = 'safetensors',
+    metrics: Mapping[str, float] | None = None,
+    license: str = LICENSE,
+    raw: bool = False,
+    **shared: Any,
+) -> Path:
+    """Writes ``<config>-<first 8 of its sha256>.<format>`` and a card of the same name, ``.md``.
+
+    The file holds the weights, the config and the description of the data set (classes, colours,
+    joints), and nothing else of the training. The same input gives the same bytes.
+
+    Args:
+        checkpoint: File that training wrote.
+        out_dir: Folder for the two files, made if absent.
+        config: Config file that it was trained with.
+        format: One of ``FORMATS``.
+        metrics: Values by name; None takes those that the checkpoint's work folder has logged.
+        license: Licence of the weights.
+        raw: Of a run with ``EMAHook``, take the raw weights, not the averaged ones that its
+            validation was of.
+        shared: Arguments of :func:`mmhrnet.apis.make_config`, those of the training.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The weights do not fit the config or are not finite, or another file is there.
+        CheckpointError: The checkpoint cannot be read safely.
+        FileNotFoundError: No such checkpoint.
+    """
+    cfg = make_config(config, **shared)
+    content = load(checkpoint, 'cpu')
+    state = choose_weights(content, raw)
+    with torch.device('meta'):
+        model = build_tensor_model(deepcopy(cfg)).eval()
+    check_weights(state, model.model)
+    meta = content.get('meta') or {}
+    trained, text = trained_config(meta, cfg)
+    results = {name: (value, '') for name, value in (metrics or {}).items()}
+    if not results and not raw:  # validation was of the averaged ones
+        results = logged_metrics(Path(checkpoint).parent, meta)
+    facts = Facts(Path(relpath(config)), cfg, trained, model, results, license, shared)
+    public = {key: meta[key] for key in ('dataset_meta',) if key in meta} | {'cfg': text}
+    return _write({'state_dict': state, 'meta': public}, Path(out_dir), format, facts)
+
+
+def choose_weights(content: Any, raw: bool = False) -> dict[str, Tensor]:
+    """The weights of a checkpoint that its validation was of, or the raw ones behind an average.
+
+    MMEngine's ``EMAHook`` swaps them when it saves: ``state_dict`` are the averaged ones, the raw
+    ones are in ``ema_state_dict``, under the prefix ``module.``.
+
+    Raises:
+        ConfigError: The checkpoint has no such weights.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get('state_dict'), dict):
+        raise ConfigError('The checkpoint has no state_dict: give one that training wrote')
+    state = content['state_dict']
+    if raw:
+        if 'ema_state_dict' not in content:
+            raise ConfigError('--raw: the checkpoint has no ema_state_dict, no EMAHook wrote it')
+        inner = {name.removeprefix('module.'): t for name, t in content['ema_state_dict'].items()}
+        state = {name: inner.get(name, tensor) for name, tensor in state.items()}
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+def check_weights(state: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Raises a ConfigError unless the tensors are exactly the model's, and all finite."""
+    wanted = model.state_dict()
+    other = [n for n in state if n in wanted and state[n].shape != wanted[n].shape]
+    shapes = [f'{n} {tuple(state[n].shape)} not {tuple(wanted[n].shape)}' for n in other]
+    problems = {
+        'missing in the checkpoint': [name for name in wanted if name not in state],
+        'unknown to the config': [name for name in state if name not in wanted],
+        'of another shape': shapes,
+    }
+    found = [f'{len(names)} {what} ({_first(names)})' for what, names in problems.items() if names]
+    if found:
+        raise ConfigError(
+            f'The weights do not fit the config: {"; ".join(found)}. Give the config, --mini, '
+            '--data-root and --cfg-options of the training'
+        )
+    wrong = [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if wrong:
+        raise ConfigError(f'{len(wrong)} tensors hold NaN or infinity: {_first(wrong)}')
+
+
+def _first(names: list[str]) -> str:
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+
+
+def trained_config(meta: Mapping[str, Any], cfg: Config) -> tuple[Config, str]:
+    """The config of the training and its text: the checkpoint's own, else the given one.
+
+    The text is read as data, never run; settings of the run and the user's home are left out.
+    """
+    text = meta.get('cfg')
+    text = text if isinstance(text, str) else cfg.pretty_text
+    try:
+        settings = read_config(text)
+    except CheckpointError:  # a program, which is not passed on
+        return cfg, cfg.pretty_text
+    lines, nodes = text.splitlines(), ast.parse(text).body
+    for name, node in reversed(list(zip(settings, nodes))):
+        if name in OF_THE_RUN:
+            del lines[node.lineno - 1 : node.end_lineno], settings[name]
+    return Config(settings), '\n'.join(lines).replace(str(Path.home()), '~') + '\n'
+
+
+def logged_metrics(work_dir: Path, meta: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+    """Metrics of a work folder with their step: the checkpoint's own, else the best of the run."""
+    tests = [record for record in read_scalars(work_dir) if 'loss' not in record]
+    tests = [r for r in tests if r['step'] in (meta.get('iter'), meta.get('epoch'))] or tests
+    return {
+        name: (value, next(f'step {r["step"]}' for r in tests if r.get(name) == value))
+        for name, value in best_values(tests).get('best', {}).items()
+    }
+
+
+def _write(content: dict[str, Any], out_dir: Path, format: str, facts: Facts) -> Path:
+    with writing(out_dir), _folder_in(out_dir) as folder:
+        file, card = Path(folder, f'new.{format}'), Path(folder, 'card.md')
+        save(content, file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        path = out_dir / f'{facts.config.stem}-{digest[:8]}.{format}'
+        card.write_text(write_card(facts, path, file.stat().st_size, digest), encoding='utf-8')
+        places = {file: path, card: path.with_suffix('.md')}
+        taken = [old for new, old in places.items() if old.exists() and not cmp(new, old, False)]
+        if taken:
+            raise ConfigError(f'{taken[0]} is there with other content: move it away first')
+        for source, target in places.items():
+            source.replace(target)
+    return path
+
+
+def _folder_in(out_dir: Path) -> TemporaryDirectory[str]:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return TemporaryDirectory(dir=out_dir, prefix='.')
