@@ -5,8 +5,9 @@ filled in place are those of the wrappers in ``mmcv/ops/*.py``. Results follow t
 ``mmcv/ops/csrc`` except where those overflow or read outside a buffer. Half precision is computed
 in float32 and rounded once, at the end.
 
-What mmdet, mmpose, mmsegmentation and mmpretrain use is here, but for CARAFE, PSAMask, MMSyncBN,
-deformable RoI pooling and the maximum of RoIAlign. Every other op can be imported, and raises
+Covered is what the hosts' HRNet configs, their usual heads and necks, and detectors of the DETR
+family use: NMS, soft-NMS, RoIAlign by averages, both deformable convolutions, multi-scale
+deformable attention and the sigmoid focal loss. Every other op can be imported, and raises
 NotImplementedError when it is called.
 """
 # ruff: noqa: ARG001 - mmcv's wrappers also pass scratch buffers, which torchvision does not need
@@ -21,7 +22,6 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor
-from torchvision.ops import box_iou
 
 kernels = torch.ops.torchvision
 
@@ -137,19 +137,6 @@ def _drop_by_swaps(order: np.ndarray, drop: np.ndarray) -> np.ndarray:
     return order[:count]
 
 
-def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Groups of indices into dets (N, 5): a box kept, then those it suppresses, by score."""
-    boxes, scores = dets[:, :4], dets[:, 4]
-    order = scores.argsort(descending=True, stable=True)
-    groups = []
-    while len(order):
-        best, rest = order[:1], order[1:]
-        matched = box_iou(boxes[best], boxes[rest])[0] >= iou_threshold
-        groups.append(torch.cat([best, rest[matched]]).tolist())
-        order = rest[~matched]
-    return groups
-
-
 # Pooling of regions of interest, rois (K, 5) being image index, x1, y1, x2, y2
 
 
@@ -197,73 +184,6 @@ def roi_align_backward(
             grad_output, rois, spatial_scale, *size, sampling_ratio, aligned
         )
     )
-
-
-def roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Fills output and argmax (K, C, pooled_height, pooled_width) from input (N, C, H, W).
-
-    torchvision rounds a box to whole pixels before it is cut into bins, mmcv only the bins. So the
-    bins are cut here, and each one is given to torchvision as a box of its own.
-    """
-    input, rois = _working(input, rois)
-    size = (len(rois), pooled_height, pooled_width)
-    bins = _pool_bins(rois, *size[1:], spatial_scale, outside=max(input.shape[2:]))
-    values, indices = kernels.roi_pool(input, bins, 1.0, 1, 1)  # (K * height * width, C, 1, 1)
-    output.copy_(values.view(*size, input.shape[1]).permute(0, 3, 1, 2))
-    argmax.copy_(indices.view(*size, input.shape[1]).permute(0, 3, 1, 2))
-
-
-def _pool_bins(rois: Tensor, height: int, width: int, scale: float, outside: int) -> Tensor:
-    """First and last pixel of each bin as rois (K * height * width, 5).
-
-    A box without area pools nothing: its bins lie ``outside``, beyond the last pixel.
-    """
-    start = rois[:, 1:3] * scale
-    length = (rois[:, 3:5] + 1) * scale - start
-    has_area = (length > 0).all(dim=1, keepdim=True)
-    start, length = torch.where(has_area, start, float(outside)), length * has_area
-    left, right = _bin_edges(start[:, 0], length[:, 0], width)
-    top, bottom = _bin_edges(start[:, 1], length[:, 1], height)
-    columns = (
-        rois[:, 0, None, None],
-        left[:, None, :],
-        top[:, :, None],
-        right[:, None, :],
-        bottom[:, :, None],
-    )
-    return torch.stack(torch.broadcast_tensors(*columns), dim=-1).view(-1, 5)
-
-
-def _bin_edges(start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """First and last pixel of ``count`` bins, (K, count) each."""
-    index = torch.arange(count, device=start.device)
-    step = (length / count)[:, None]
-    first = (index * step + start[:, None]).floor()
-    last = ((index + 1) * step + start[:, None]).ceil() - 1
-    return first, last
-
-
-def roi_pool_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax: Tensor,
-    grad_input: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Fills grad_input (N, C, H, W)."""
-    size = (pooled_height, pooled_width, *grad_input.shape)
-    grad_output, rois = _working(grad_output, rois)
-    grad_input.copy_(kernels._roi_pool_backward(grad_output, rois, argmax, spatial_scale, *size))
 
 
 # Deformable convolution. mmcv names the geometry differently in its two versions. The rules for
@@ -492,38 +412,6 @@ def ms_deform_attn_backward(
         buffer.copy_(grad)
 
 
-# Convolution at chosen pixels of one image
-
-
-def masked_im2col_forward(
-    im: Tensor,
-    mask_h_idx: Tensor,
-    mask_w_idx: Tensor,
-    col: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    pad_h: int,
-    pad_w: int,
-) -> None:
-    """Fills col (C * kernel_h * kernel_w, M) with the windows of im (1, C, H, W) at M pixels."""
-    width = im.shape[3] + 2 * pad_w - kernel_w + 1
-    windows = F.unfold(im, (kernel_h, kernel_w), padding=(pad_h, pad_w))[0]
-    col.copy_(windows[:, mask_h_idx * width + mask_w_idx])
-
-
-def masked_col2im_forward(
-    col: Tensor,
-    mask_h_idx: Tensor,
-    mask_w_idx: Tensor,
-    im: Tensor,
-    height: int,
-    width: int,
-    channels: int,
-) -> None:
-    """Writes col (C, M) to M pixels of im (1, C, H, W)."""
-    im[0][:, mask_h_idx, mask_w_idx] = col
-
-
 # Focal loss (arXiv 1708.02002). A target that is no class, such as C or -1, is background.
 
 
@@ -535,17 +423,13 @@ def _class_weight(weight: Tensor, target: Tensor, num_classes: int) -> Tensor:
     return torch.where(is_class, weight[target.clamp(0, num_classes - 1)], 1.0)
 
 
-def _one_hot(target: Tensor, num_classes: int) -> Tensor:
-    """(N, C) booleans, a row of False for the background."""
-    return target[:, None] == torch.arange(num_classes, device=target.device)
-
-
 def _sigmoid_focal_terms(
     input: Tensor, target: Tensor, weight: Tensor, alpha: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sign (+1 at the target's class, else -1), signed logits and factors, (N, C) each."""
     input, weight = _working(input, weight)
-    positive = _one_hot(target, input.shape[1]).to(input.dtype)
+    labels = torch.arange(input.shape[1], device=input.device)
+    positive = (target[:, None] == labels).to(input.dtype)
     sign = 2 * positive - 1
     factor = alpha * positive + (1 - alpha) * (1 - positive)
     return sign, sign * input, factor * _class_weight(weight, target, input.shape[1])[:, None]
@@ -569,41 +453,3 @@ def sigmoid_focal_loss_backward(
     sign, logits, factor = _sigmoid_focal_terms(input, target, weight, alpha)
     p, q = torch.sigmoid(logits), torch.sigmoid(-logits)
     grad_input.copy_(sign * factor * q**gamma * (gamma * p * F.logsigmoid(logits) - q))
-
-
-def _softmax_focal_terms(
-    softmax: Tensor, target: Tensor, weight: Tensor, alpha: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Probability of the target's class, that of the others, and factor, (N,) each."""
-    softmax, weight = _working(softmax, weight)
-    one_hot = _one_hot(target, softmax.shape[1])
-    tiny = torch.finfo(softmax.dtype).tiny
-    p = (softmax * one_hot).sum(dim=1)
-    factor = alpha * _class_weight(weight, target, softmax.shape[1]) * one_hot.any(dim=1)
-    return p.clamp(min=tiny), (1 - p).clamp(min=tiny), factor
-
-
-def softmax_focal_loss_forward(
-    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
-) -> None:
-    """Fills output (N,) from probabilities (N, C), targets (N,) and class weights (C,) or (0,).
-
-    The background has no loss.
-    """
-    p, q, factor = _softmax_focal_terms(input, target, weight, alpha)
-    output.copy_(-factor * q**gamma * p.log())
-
-
-def softmax_focal_loss_backward(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor,
-    buff: Tensor,
-    grad_input: Tensor,
-    gamma: float,
-    alpha: float,
-) -> None:
-    """Fills grad_input (N, C), the gradient by the logits."""
-    p, q, factor = _softmax_focal_terms(input, target, weight, alpha)
-    slope = factor * (gamma * q ** (gamma - 1) * p * p.log() - q**gamma)  # (N,)
-    grad_input.copy_(slope[:, None] * (_one_hot(target, input.shape[1]).to(p.dtype) - input))
