@@ -41,7 +41,7 @@ def test_every_rewrite_is_turned_once(tmp_path: Path) -> None:
     rows = benchmark('det', rewrites=True, out=tmp_path, **SMALL)
     names = {row.name for row in rows if row.name.startswith('mmhrnet with')}
     assert len(names) == len(fields(Rewrites))
-    assert {'mmhrnet without fold_norms', 'mmhrnet with merge_convs'} < names
+    assert {'mmhrnet without fold_norms', 'mmhrnet with convolved_pooling'} < names
     assert all(row.difference < 1e-5 for row in rows)
 
 

@@ -27,8 +27,6 @@ SWITCHES = {
     'default': {},
     'none': NONE,
     **{name: NONE | {name: True} for name in NONE},
-    'merged': dict(merge_convs=True),
-    'merged_plain': NONE | dict(merge_convs=True, fold_norms=True),
     'portable': vars(PORTABLE),
 }
 CHANNELS = (6, 12, 24, 48)
@@ -84,7 +82,7 @@ def test_neck(randomized: object, name: str, switches: str) -> None:
             assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize('switches', ['default', 'none', 'merged', 'merged_plain'])
+@pytest.mark.parametrize('switches', ['default', 'none'])
 @pytest.mark.parametrize('name', NETWORKS)
 def test_gradients(nets: dict[str, HRNet], name: str, switches: str) -> None:
     plain = copy.deepcopy(nets[name]).double()
@@ -113,17 +111,6 @@ def test_bands_go_through_several(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(upsampling._bands(y, 8)) == 4
     torch.testing.assert_close(fast, plain)
     torch.testing.assert_close(rectified, plain.relu())
-
-
-def test_merging_leaves_ten_of_sixteen_convolutions(nets: dict[str, HRNet]) -> None:
-    def fusion_convs(**switches: bool) -> int:
-        module = optimize(nets['v2'], **switches).stage4[-1]
-        convs = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d)]
-        branches = [m for m in module.branches.modules() if isinstance(m, torch.nn.Conv2d)]
-        return len(convs) - len(branches)
-
-    assert fusion_convs() == 16
-    assert fusion_convs(merge_convs=True) == 10
 
 
 def test_norms_are_gone_and_the_original_is_left_alone(nets: dict[str, HRNet]) -> None:

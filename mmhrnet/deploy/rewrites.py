@@ -17,8 +17,6 @@ class Rewrites:
         fused_kernels: On a CPU in float32, oneDNN adds, applies ReLU and writes in one pass, with
             weights packed for the size of the input. Elsewhere, and under torch.compile, plain
             operations run.
-        merge_convs: One convolution for all fusion paths that start at the same map: 10 instead
-            of 16 for four streams. Needs ``fold_norms``.
         nested_upsampling: Nearest upsampling octave by octave, adding on the way, so that most
             additions happen on small maps.
         commute_upsampling: The 1x1 convolution of HRNetV2 and HRNetV2p before the upsampling and
@@ -34,7 +32,6 @@ class Rewrites:
     channels_last: bool = True
     fold_norms: bool = True
     fused_kernels: bool = True
-    merge_convs: bool = False
     nested_upsampling: bool = True
     commute_upsampling: bool = True
     banded_upsampling: bool = True
