@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +47,11 @@ ARCHS: Table = {
     'arch in capitals': (dict(arch='W32'), "arch='W32'.*did you mean 'w32'"),
     'arch of create_model': (dict(arch='hrnet_w32'), "'hrnet_w32' is unknown.*Known are.*w32"),
     'arch of another network': (dict(arch='resnet50'), "'resnet50'.*Known are w18_small_v1"),
-    'arch empty': (dict(arch=''), "arch='' is unknown: Known are"),
     'arch None': (dict(arch=None), 'arch=None must be a dict of stage1 to stage4, or a name'),
     'arch a width': (dict(arch=32), 'arch=32 must be a dict .*a name like w32'),
-    'arch a list': (dict(arch=['w32']), r"arch=\['w32'\] must be a dict"),
     'extra a list': (dict(extra=list(EXTRA.values())), 'must be a dict of stage1 to stage4'),
-    'extra a name': (dict(extra='w31'), "'w31'.*did you mean"),
-    'extra a number': (dict(extra=4), '=4 must be a dict of stage1 to stage4'),
     'extra empty': (dict(extra={}), r"lacks \['stage1', 'stage2', 'stage3', 'stage4'\]"),
     **{f'no {name}': (dict(extra=without(EXTRA, name)), rf"lacks \['{name}'\]") for name in EXTRA},
-    'stage5': (dict(extra={**EXTRA, 'stage5': STAGE4}), "no 'stage5': did you mean 'stage"),
-    'stage in capitals': (
-        dict(extra=renamed(EXTRA, 'stage2', 'STAGE2')),
-        "no 'STAGE2': did you mean 'stage2'",
-    ),
-    'stage with underscore': (dict(extra=renamed(EXTRA, 'stage3', 'stage_3')), "'stage_3': did"),
     'stages by number': (dict(extra=dict(enumerate(EXTRA.values(), 1))), 'takes no 1: .*stage1'),
     'unknown part': (dict(extra={**EXTRA, 'final_layer': 1}), "no 'final_layer': .*upsample"),
     **{
@@ -72,53 +62,23 @@ ARCHS: Table = {
         dict(extra={**EXTRA, 'stage2': renamed(STAGE2, 'num_channels', 'num_chanels')}),
         "stage2 takes no 'num_chanels': did you mean 'num_channels'",
     ),
-    'num_block': (
-        dict(extra={**EXTRA, 'stage4': renamed(STAGE4, 'num_blocks', 'num_block')}),
-        "stage4 takes no 'num_block': did you mean 'num_blocks'",
-    ),
-    'num_module': (dict(extra=stage(3, num_module=2)), "'num_module': did you mean 'num_modules'"),
-    'blocks': (dict(extra=stage(2, blocks='BASIC')), "no 'blocks': did you mean '(num_)?block"),
-    'unknown key of a stage': (dict(extra=stage(4, dilation=2)), "stage4 takes no 'dilation'"),
     'key of the official files': (dict(extra=stage(2, FUSE_METHOD='SUM')), "no 'FUSE_METHOD'"),
     'stage None': (dict(extra={**EXTRA, 'stage3': None}), 'stage3=None must be a dict of num_mod'),
-    'stage a list': (dict(extra={**EXTRA, 'stage1': [1, 'BOTTLENECK', (4,)]}), 'must be a dict'),
-    'stage a number': (dict(extra={**EXTRA, 'stage4': 3}), 'stage4=3 must be a dict'),
-    'stage empty': (dict(extra={**EXTRA, 'stage4': {}}), r"stage4 lacks \['num_modules'"),
     'BASICBLOCK': (dict(extra=stage(2, block='BASICBLOCK')), "'BASICBLOCK'.*did you mean 'BASIC'"),
-    'Bottleneck': (dict(extra=stage(1, block='Bottleneck')), "did you mean 'BOTTLENECK'"),
     'block of another kind': (dict(extra=stage(2, block='Swin')), "'BASIC' or 'BOTTLENECK'"),
-    'block None': (dict(extra=stage(2, block=None)), 'stage2.block=None.*It must be'),
-    'block a list': (dict(extra=stage(2, block=['BASIC'])), "block=.*'BASIC' or 'BOTTLENECK'"),
     'one branch too few': (dict(extra=stage(3, num_branches=2)), 'num_branches is 2, but stage3'),
     'one branch too many': (dict(extra=stage(2, num_branches=3)), 'num_branches is 3.*2 stream'),
-    'branches a string': (dict(extra=stage(2, num_branches='2')), "num_branches is '2'"),
     'blocks too few': (dict(extra=stage(4, num_blocks=(1,) * 3)), r'len\(num_blocks\) is 3.*4 str'),
     'blocks too many': (dict(extra=stage(1, num_blocks=(4, 4))), r'len\(num_blocks\) is 2.*1 str'),
     'blocks 0': (dict(extra=stage(2, num_blocks=(0, 1))), 'num_blocks=.*positive integers'),
-    'blocks negative': (dict(extra=stage(2, num_blocks=(1, -1))), 'num_blocks=.*positive'),
     'blocks a float': (dict(extra=stage(2, num_blocks=(1, 1.5))), r'num_blocks=\(1, 1.5\)'),
     'blocks one number': (dict(extra=stage(2, num_blocks=4)), 'num_blocks=4 must list.*each str'),
-    'blocks None': (dict(extra=stage(1, num_blocks=None)), 'num_blocks=None must list'),
-    'blocks strings': (dict(extra=stage(2, num_blocks=('1', '1'))), 'positive integers'),
     'blocks True': (dict(extra=stage(1, num_blocks=(True,))), r'num_blocks=\(True,\)'),
-    'blocks a dict': (dict(extra=stage(1, num_blocks={0: 1})), r'num_blocks=\{0: 1\} must list'),
-    'blocks empty': (dict(extra=stage(2, num_blocks=())), r'len\(num_blocks\) is 0'),
     'channels too few': (dict(extra=stage(2, num_channels=(4,))), r'len\(num_channels\) is 1'),
-    'channels too many': (dict(extra=stage(1, num_channels=(8, 16))), r'len\(num_channels\) is 2'),
-    'channels 0': (dict(extra=stage(2, num_channels=(4, 0))), r'num_channels=\(4, 0\).*positive'),
     'channels negative': (dict(extra=stage(2, num_channels=(-4, 8))), r'num_channels=\(-4, 8\)'),
-    'channels a float': (dict(extra=stage(2, num_channels=(4.0, 8))), r'num_channels=\(4.0, 8\)'),
     'channels a string': (dict(extra=stage(2, num_channels='48')), "num_channels='48' must list"),
-    'channels one number': (dict(extra=stage(4, num_channels=18)), 'num_channels=18 must list'),
-    'channels None': (dict(extra=stage(1, num_channels=(None,))), 'positive integers'),
-    'channels nested': (dict(extra=stage(2, num_channels=[[4, 8]])), r'\[\[4, 8\]\] must list'),
-    'channels nan': (dict(extra=stage(1, num_channels=(nan,))), 'positive integers'),
     'modules 0': (dict(extra=stage(3, num_modules=0)), 'stage3.num_modules=0 must be a positive'),
-    'modules negative': (dict(extra=stage(3, num_modules=-4)), 'num_modules=-4'),
     'modules a float': (dict(extra=stage(3, num_modules=4.0)), 'num_modules=4.0'),
-    'modules a list': (dict(extra=stage(2, num_modules=[1])), r'num_modules=\[1\]'),
-    'modules None': (dict(extra=stage(2, num_modules=None)), 'num_modules=None'),
-    'modules a string': (dict(extra=stage(2, num_modules='1')), "num_modules='1'"),
     'upsample in extra a string': (dict(extra={**EXTRA, 'upsample': 'bilinear'}), 'a dict of mode'),
     'upsample in extra with a typo': (
         dict(extra={**EXTRA, 'upsample': dict(mod='bilinear')}),
@@ -142,8 +102,6 @@ OPTIONS: Table = {
     'norm_cfg misspelt': (dict(norm_cfg=dict(type='SynBN')), "did you mean 'SyncBN'"),
     'norm_cfg without type': (dict(norm_cfg=dict(momentum=0.1)), 'must be a dict with a type'),
     'norm_cfg a string': (dict(norm_cfg='BN'), r"norm_cfg='BN' must be.*dict\(type='BN'"),
-    'norm_cfg a list': (dict(norm_cfg=[dict(type='BN')]), 'norm_cfg=.*must be a dict'),
-    'norm_cfg type None': (dict(norm_cfg=dict(type=None)), 'norm_cfg: type None is unknown'),
     'norm_cfg argument': (dict(norm_cfg=dict(type='BN', momentun=0.1)), 'norm_cfg.*momentun'),
     'norm_cfg of no norm': (dict(norm_cfg=dict(type='Conv2d')), 'norm_cfg=.*Conv2d'),
     'groups missing': (dict(norm_cfg=dict(type='GN')), 'norm_cfg=.*GN needs num_groups'),
@@ -152,20 +110,13 @@ OPTIONS: Table = {
         dict(conv_cfg=dict(type='Conv2D5')),
         "conv_cfg: type.*did you mean 'Conv2d",
     ),
-    'conv_cfg without type': (dict(conv_cfg=dict(bias=True)), 'conv_cfg=.*dict with a type'),
-    'conv_cfg a string': (dict(conv_cfg='Conv2d'), "conv_cfg='Conv2d' must be a dict"),
     'conv_cfg argument': (dict(conv_cfg=dict(type='Conv2d', group=2)), 'conv_cfg.*group'),
     'conv_cfg groups': (dict(conv_cfg=dict(type='Conv2d', groups=2)), 'conv_cfg.*divisible'),
     'frozen_stages 5': (dict(frozen_stages=5), 'frozen_stages=5.*from -1 to 4'),
-    'frozen_stages -2': (dict(frozen_stages=-2), 'frozen_stages=-2.*from -1 to 4'),
-    'frozen_stages a string': (dict(frozen_stages='1'), "frozen_stages='1'.*integer"),
     'frozen_stages a float': (dict(frozen_stages=1.0), 'frozen_stages=1.0.*integer'),
-    'frozen_stages None': (dict(frozen_stages=None), 'frozen_stages=None.*integer'),
-    'frozen_stages a list': (dict(frozen_stages=[1, 2]), r'frozen_stages=\[1, 2\].*integer'),
     'frozen_stages True': (dict(frozen_stages=True), 'frozen_stages=True.*integer'),
     'upsample misspelt': (dict(upsample='bilinar'), "did you mean 'bilinear'"),
     'upsample unknown': (dict(upsample='lanczos'), "'nearest' or 'bilinear'"),
-    'upsample a dict': (dict(upsample=dict(mode='bilinear')), "'nearest' or 'bilinear'"),
     'align_corners for nearest': (dict(align_corners=False), "needs upsample='bilinear'"),
     'align_corners a string': (
         dict(upsample='bilinear', align_corners='False'),
@@ -176,18 +127,13 @@ OPTIONS: Table = {
     'compile with with_cp': (dict(compile=True, with_cp=True), 'either with_cp or compile'),
     'compile option': (dict(compile=dict(fullgraf=True)), 'compile=.*fullgraf'),
     'compile mode': (dict(compile=dict(mode='fastest')), 'compile=.*fastest'),
-    'compile backend': (dict(compile=dict(backend='inductr')), 'compile=.*inductr'),
     'compile a string': (dict(compile='max-autotune'), "compile='max-autotune' must be"),
     'with_cp a string': (dict(with_cp='False'), "with_cp='False' must be True or False"),
     'norm_eval None': (dict(norm_eval=None), 'norm_eval=None must be True or False'),
     'zero_init_residual a number': (dict(zero_init_residual=0.5), 'zero_init_residual=0.5 must'),
     'multiscale_output a list': (dict(multiscale_output=[0, 1]), r'multiscale_output=\[0, 1\]'),
     'in_channels 0': (dict(in_channels=0), 'in_channels=0 must be a positive integer'),
-    'in_channels negative': (dict(in_channels=-3), 'in_channels=-3 must be'),
-    'in_channels a string': (dict(in_channels='RGB'), "in_channels='RGB' must be"),
     'in_channels a float': (dict(in_channels=3.0), 'in_channels=3.0 must be'),
-    'in_channels None': (dict(in_channels=None), 'in_channels=None must be'),
-    'in_channels a list': (dict(in_channels=[3]), r'in_channels=\[3\] must be'),
     'pretrained and init_cfg': (dict(pretrained='a.pth', init_cfg=KAIMING), 'not both'),
     'pretrained True': (dict(pretrained=True), 'pretrained=True must be the path or URL'),
     'init_cfg without type': (dict(init_cfg=dict(checkpoint='a.pth')), 'init_cfg=.*with a type'),
@@ -199,7 +145,6 @@ OPTIONS: Table = {
         dict(frozen_stage=1),
         "takes no 'frozen_stage': did you mean 'frozen_",
     ),
-    'argument in capitals': (dict(Norm_Eval=True), "'Norm_Eval': did you mean 'norm_eval'"),
     'argument of ResNet': (dict(depth=50), "HRNet takes no 'depth': .*It takes arch"),
     'argument of timm': (dict(in_chans=1), "'in_chans': did you mean 'in_channels'"),
 }
@@ -223,16 +168,11 @@ MIXED = [torch.zeros(1, c, 8, 8) for c in CHANNELS]
 # Calls: what is fed to the networks, and arguments of the necks and of create_model.
 INPUTS: Table = {
     'one image without batch': (forward(3, 64, 64), r'\(3, 64, 64\).*\(N, 3, H, W\)'),
-    'a video': (forward(1, 3, 2, 64, 64), r'\(1, 3, 2, 64, 64\).*\(N, 3, H, W\)'),
     'grey image': (forward(1, 1, 64, 64), r'\(1, 1, 64, 64\).*\(N, 3, H, W\)'),
     'channels last': (forward(1, 64, 64, 3), r'\(1, 64, 64, 3\).*\(N, 3, H, W\)'),
     'image too low': (forward(1, 3, 31, 64), 'H and W of 32 or more'),
-    'image too narrow': (forward(1, 3, 64, 16), 'H and W of 32 or more'),
     'no pixels': (forward(1, 3, 0, 0), r'\(1, 3, 0, 0\).*32 or more'),
     'bytes': (forward(1, 3, 32, 32, dtype=torch.uint8), 'torch.uint8: normalize it.*float'),
-    'integers': (forward(1, 3, 32, 32, dtype=torch.int64), 'torch.int64'),
-    'booleans': (forward(1, 3, 32, 32, dtype=torch.bool), 'torch.bool'),
-    'complex': (forward(1, 3, 32, 32, dtype=torch.complex64), 'torch.complex64'),
     'list of images': (lambda: HRNet(EXTRA)([torch.zeros(3, 64, 64)]), 'list of .*one Tensor'),
     'an array': (lambda: HRNet(EXTRA)(np.zeros((1, 3, 64, 64))), 'ndarray.*one Tensor'),
     'nothing': (lambda: HRNet(EXTRA)(None), 'NoneType.*one Tensor'),
@@ -248,24 +188,16 @@ INPUTS: Table = {
     'v2: one map': (lambda: V2()(maps(4)[0]), 'HRNetV2 takes a list or tuple.*one Tensor'),
     'v2: no map': (lambda: V2()([]), r'HRNetV2 got maps of \(\) channels'),
     'v2: None': (lambda: V2()(None), 'takes a list or tuple of maps, it got NoneType'),
-    'v2: None among them': (lambda: V2()([*maps(4, 8, 16), None]), 'it got list of .*NoneType'),
     'v2: flat maps': (lambda: V2()([m[0] for m in maps(*CHANNELS)]), r'takes maps \(N, C, H, W\)'),
-    'v2: maps in reverse': (lambda: V2()(maps(*CHANNELS)[::-1]), r'\(32, 16, 8, 4\) channels'),
-    'v2p: five maps': (lambda: V2P()(maps(*CHANNELS, 64)), 'HRNetV2p got maps of'),
     'v2p: maps too small': (lambda: V2P()(maps(*CHANNELS, size=8)), 'num_outs=5.*16 or more'),
     'v2p: a dict': (lambda: V2P()(dict(enumerate(maps(*CHANNELS)))), 'HRNetV2p takes a list'),
     'cls: one map of HRNetV1': (lambda: CLS()(maps(4)), r'HRNetC got maps of \(4,\) channels'),
     'cls: maps of one size': (lambda: CLS()(MIXED), 'half as large as the one before'),
     'v2: in_channels a number': (lambda: HRNetV2(60), 'in_channels=60 must list the channels'),
-    'v2: in_channels a string': (lambda: HRNetV2('48'), "in_channels='48' must list"),
     'v2: in_channels empty': (lambda: HRNetV2([]), r'in_channels=\[\] must list'),
-    'v2: in_channels None': (lambda: HRNetV2(None), 'in_channels=None must list'),
     'v2: in_channels with 0': (lambda: HRNetV2([4, 0]), r'\[4, 0\] must list.*positive'),
-    'v2: in_channels floats': (lambda: HRNetV2([4.0, 8.0]), r'\[4.0, 8.0\] must list'),
     'v2: in_channels missing': (lambda: HRNetV2(), "HRNetV2: missing.*'in_channels'"),
     'v2: out_channels 0': (lambda: HRNetV2(CHANNELS, 0), 'out_channels=0 must be a positive'),
-    'v2: out_channels negative': (lambda: HRNetV2(CHANNELS, -1), 'out_channels=-1 must be'),
-    'v2: out_channels a list': (lambda: HRNetV2(CHANNELS, [60]), r'out_channels=\[60\] must be'),
     'v2: align_corners': (lambda: HRNetV2(CHANNELS, align_corners='no'), "align_corners='no'"),
     'v2: norm_cfg': (
         lambda: HRNetV2(CHANNELS, norm_cfg=dict(type='Bn2')),
@@ -274,20 +206,12 @@ INPUTS: Table = {
     'v2: num_outs': (lambda: HRNetV2(CHANNELS, num_outs=5), "HRNetV2 takes no 'num_outs'"),
     'v2: too many arguments': (lambda: HRNetV2(*[CHANNELS] * 9), 'HRNetV2: too many'),
     'v2p: out_channels missing': (lambda: HRNetV2p(CHANNELS), "missing.*'out_channels'"),
-    'v2p: out_channels 0': (lambda: HRNetV2p(CHANNELS, 0), 'out_channels=0 must be'),
-    'v2p: out_channels None': (lambda: HRNetV2p(CHANNELS, None), 'out_channels=None must be'),
     'v2p: out_channels a string': (lambda: HRNetV2p(CHANNELS, '256'), "out_channels='256' must"),
     'v2p: num_outs 0': (lambda: HRNetV2p(CHANNELS, 4, num_outs=0), 'num_outs=0 must be a positive'),
-    'v2p: num_outs a float': (lambda: HRNetV2p(CHANNELS, 4, num_outs=5.0), 'num_outs=5.0 must be'),
     'v2p: stride 0': (lambda: HRNetV2p(CHANNELS, 4, stride=0), 'stride=0 must be a positive'),
-    'v2p: stride a list': (lambda: HRNetV2p(CHANNELS, 4, stride=[4, 8]), r'stride=\[4, 8\] must'),
     'v2p: pooling_type small': (
         lambda: HRNetV2p(CHANNELS, 4, pooling_type='avg'),
         "pooling_type='avg'.*did you mean 'AVG'",
-    ),
-    'v2p: pooling_type unknown': (
-        lambda: HRNetV2p(CHANNELS, 4, pooling_type='LP'),
-        "pooling_type='LP'.*'AVG' or 'MAX'",
     ),
     'v2p: pooling_type a function': (
         lambda: HRNetV2p(CHANNELS, 4, pooling_type=torch.nn.functional.avg_pool2d),
@@ -298,20 +222,13 @@ INPUTS: Table = {
     'v2p: conv_cfg': (lambda: HRNetV2p(CHANNELS, 4, conv_cfg=dict(type='X')), "conv_cfg: type 'X'"),
     'v2p: init_cfg': (lambda: HRNetV2p(CHANNELS, 4, init_cfg='Xavier'), "init_cfg='Xavier' must"),
     'cls: three widths': (lambda: HRNetC((4, 8, 16)), 'HRNetC takes 4 maps'),
-    'cls: out_channels negative': (lambda: HRNetC(CHANNELS, -2048), 'out_channels=-2048 must be'),
     'cls: bias': (lambda: HRNetC(CHANNELS, bias='auto'), "bias='auto' must be True or False"),
-    'cls: pool': (lambda: HRNetC(CHANNELS, pool='avg'), "pool='avg' must be True or False"),
     'cls: norm_cfg': (lambda: HRNetC(CHANNELS, norm_cfg='BN'), "norm_cfg='BN' must be a dict"),
     'model misspelt': (lambda: create_model('hrnet_w33'), "'hrnet_w33': did you mean 'hrnet_w"),
     'model of another family': (lambda: create_model('vit_b'), "no model 'vit_b'.*list_models"),
-    'model without kind': (lambda: create_model('w32'), "'w32': did you mean|list_models"),
     'classes of a pyramid': (
         lambda: create_model('hrnetv2p_w18', num_classes=5),
         r'num_classes=5 is for hrnet_\*',
-    ),
-    'classes negative': (
-        lambda: create_model('hrnet_w18_small_v1', num_classes=-1),
-        'num_classes=-1 must be 0',
     ),
     'weights twice': (
         lambda: create_model('hrnet_w18', pretrained=True, checkpoint='a.pth'),
@@ -386,19 +303,15 @@ def two_corners(content: dict) -> None:
 # Changes of a small COCO file, or what the file is instead. Its classes are cat, dog and person.
 COCO: Table = {
     'empty file': (b'', 'is no JSON, it is empty'),
-    'blank file': (b' \n', 'is no JSON, it is empty'),
     'cut off': (b'{"images": [{"id": 1,', 'is no JSON, it begins with'),
     'a web page': (b'<!DOCTYPE html><html>', 'is no JSON, it begins with .*DOCTYPE'),
     'a pointer of Git LFS': (
         b'version https://git-lfs.github.com/spec/v1',
         'begins with .*version',
     ),
-    'an archive': (b'PK\x03\x04\xff\xfe\x00', 'is no JSON, it begins with'),
     'another encoding': ('{"a": "\xe4"}'.encode('latin-1'), 'is no JSON'),
     'nested without end': (b'[' * 100_000, 'is no JSON'),
     'a list': (b'[]', 'holds a list instead of a dict'),
-    'a number': (b'17', 'holds a int instead of a dict'),
-    'null': (b'null', 'holds a NoneType instead of a dict'),
     'a folder': (Path, 'is a folder, an annotation file is wanted'),
     **{
         f'no {name}': (lambda content, name=name: content.pop(name) and None, f"has no '{name}'")
@@ -413,19 +326,15 @@ COCO: Table = {
         for name in ('images', 'annotations', 'categories')
     },
     'images by name': (put(images={'1.jpg': {}}), "'images' must be a list of dicts"),
-    'annotations a list of lists': (put(annotations=[[1, 2]]), "'annotations' must be a list"),
-    'categories names': (put(categories=['cat', 'dog']), "'categories' must be a list of dicts"),
     'categories null': (put(categories=None), "'categories' must be a list of dicts"),
     'image without id': (drop('images', 0, 'id'), 'image without id: it has no id, it must be'),
     'annotation without id': (
         drop('annotations', 1, 'id'),
         'annotation without id of 1.jpg: it has no id',
     ),
-    'category without id': (drop('categories', 0, 'id'), 'category without id: it has no id'),
     'id a list': (image(0, id=[1]), r'image \[1\]: id is \[1\], it must be a number'),
     'image twice': (twice('images'), 'ids of images are there twice.*id 1'),
     'annotation twice': (twice('annotations'), 'ids of annotations are there twice.*id 1'),
-    'category twice': (twice('categories'), 'ids of categories are there twice.*id 1'),
     'category without name': (drop('categories', 1, 'name'), 'category 2: it has no name'),
     'name twice': (categories('cat', 'cat', 'person'), r"\['cat'\] are there twice"),
     'no class of the config': (categories('car', 'bus'), 'has 3 of the 3 classes not.*metainfo'),
@@ -435,14 +344,9 @@ COCO: Table = {
     'another order': (categories('person', 'cat', 'dog'), 'another order.*metainfo=dict'),
     'image without file_name': (drop('images', 0, 'file_name'), 'image 1: it has no file_name'),
     'file_name empty': (image(0, file_name=''), "image 1: file_name is ''"),
-    'file_name a number': (image(1, file_name=2), 'image 2: file_name is 2'),
     'image without width': (
         drop('images', 0, 'width'),
         'image 1: it has no width, it must be a positive integer',
-    ),
-    'image without height': (
-        drop('images', 0, 'height'),
-        'it has no height, it must be a positive integer',
     ),
     'width 0': (image(0, width=0), 'width is 0, it must be a positive integer'),
     'height a string': (image(0, height='48'), "height is '48', it must be a positive integer"),
@@ -454,7 +358,6 @@ COCO: Table = {
         drop('annotations', 0, 'image_id'),
         'annotation 1 of .*no image_id',
     ),
-    'annotation without class': (drop('annotations', 0, 'category_id'), 'it has no category_id'),
     'annotation without box': (drop('annotations', 0, 'bbox'), 'of 1.jpg: it has no bbox'),
     'annotation without area': (drop('annotations', 0, 'area'), 'of 1.jpg: it has no area'),
     'area a string': (annotation(0, area='12'), "area is '12', it must be a finite number"),
@@ -464,27 +367,13 @@ COCO: Table = {
         annotation(0, bbox=[1, 2, 3]),
         r'annotation 1 of 1.jpg: bbox is \[1, 2, 3\], it must be \[x, y, width',
     ),
-    'box of six': (
-        annotation(0, bbox=[1, 2, 3, 4, 5, 6]),
-        r'bbox is \[1, 2, 3, 4, 5, 6\], it must be \[x, y, width, height\]',
-    ),
-    'box a dict': (
-        annotation(0, bbox={'x': 1}),
-        r"bbox is {'x': 1}, it must be \[x, y, width, height\]",
-    ),
-    'box of strings': (
-        annotation(0, bbox=['1', '2', '3', '4']),
-        r"bbox is \['1', .*of finite numbers",
-    ),
     'box with null': (annotation(0, bbox=[1, 2, None, 4]), 'bbox is .*None.*of finite numbers'),
     'box nan': (annotation(0, bbox=[1, nan, 3, 4]), 'bbox is .*nan.*of finite numbers'),
-    'box infinite': (annotation(0, bbox=[1, 2, inf, 4]), 'bbox is .*inf.*of finite numbers'),
     'box of negative width': (
         annotation(0, bbox=[9, 9, -3, 4]),
         'bbox is .*-3.*no size is negative',
     ),
     'areas 0': (every(area=0), '6 of 6 annotations would be skipped.*area is 0.*width [*] height'),
-    'areas negative': (every(area=-1), 'would be skipped.*area is 0 or less'),
     'all crowds': (every(iscrowd=1), '6 of 6 .*iscrowd is 1.*Write 0'),
     'all to be ignored': (every(ignore=1), '6 of 6 .*ignore is 1.*Write 0'),
     'crowd a string': (annotation(0, iscrowd='0'), "iscrowd is '0', it must be 0 or 1"),
@@ -506,7 +395,6 @@ COCO: Table = {
         every(bbox=[0.1, 0.2, 0.5, 0.5]),
         'no bbox has a number above 1.*multiply.*in pixels',
     ),
-    'box right of the image': (annotation(0, bbox=[64, 1, 5, 5]), 'outside of the image'),
     'box above the image': (annotation(0, bbox=[1, -9, 5, 5]), 'outside of the image'),
     'boxes of larger images': (every(bbox=[300, 200, 50, 50]), '6 of 6 .*these images'),
     'segmentation null': (
@@ -521,15 +409,7 @@ COCO: Table = {
         annotation(0, segmentation=[]),
         r'segmentation is \[\], .*the config learns masks',
     ),
-    'segmentation a string': (
-        annotation(0, segmentation='1 2 3'),
-        'segmentation is .*a list of polygons .*, or a dict',
-    ),
     'segmentation flat': (annotation(0, segmentation=[1, 2, 3, 4, 5, 6]), 'a list of polygons'),
-    'segmentation of points': (
-        annotation(0, segmentation=[[[1, 2], [3, 4], [5, 6]]]),
-        'list of polygons',
-    ),
     'polygon nan': (annotation(0, segmentation=[[1, 2, 3, nan, 5, 6]]), 'list of polygons'),
     'polygon odd': (annotation(0, segmentation=[[1, 2, 3, 4, 5, 6, 7]]), 'an odd count'),
     'polygons lines': (more_polygons, '3 of 6 annotations would be skipped.*under 6'),
@@ -541,10 +421,6 @@ COCO: Table = {
     'code too short': (
         annotation(0, segmentation={'size': [48, 64], 'counts': [5]}),
         'add up to the pixels',
-    ),
-    'code null': (
-        annotation(0, segmentation={'size': [48, 64], 'counts': None}),
-        "segmentation is {'size'.*a dict of size and counts",
     ),
 }
 
@@ -560,11 +436,6 @@ JOINTS: Table = {
         annotation(0, keypoints=[1, 1] * 17),
         r'keypoints is \[1, 1.*x, y, visibility',
     ),
-    'joints empty': (annotation(0, keypoints=[]), '0 numbers, not 51'),
-    'joints nested': (
-        annotation(0, keypoints=[[1, 1, 2]] * 17),
-        r'keypoints is \[\[1, 1, 2\].*the finite numbers',
-    ),
     'joints null': (annotation(0, keypoints=None), 'keypoints is None, it must be'),
     'no joint labelled': (
         every(keypoints=[0, 0, 0] * 17, num_keypoints=0),
@@ -578,12 +449,7 @@ JOINTS: Table = {
         annotation(0, keypoints=[nan, 1, 2] * 17),
         r'keypoints is \[nan.*the finite numbers',
     ),
-    'joint a string': (
-        annotation(0, keypoints=['1', 1, 2] * 17),
-        r"keypoints is \['1'.*the finite numbers",
-    ),
     'visibility 3': (annotation(0, keypoints=[1, 1, 3] * 17), 'not 0, 1 or 2: 3'),
-    'visibility a score': (annotation(0, keypoints=[1, 1, 0.7] * 17), 'not 0, 1 or 2: 0.7'),
     'category of another skeleton': (
         lambda content: content['categories'][0].update(keypoints=['nose'] * 21),
         "category 'person' has 21 keypoints, metainfo and head 17: .*describe the keypoints",
@@ -666,10 +532,8 @@ def labels(array: np.ndarray) -> Callable[[Path], None]:
 # What a label map of 64x48 with classes 0 to 7 is instead.
 MAPS: Table = {
     'map missing': (Path.unlink, '1 of 3 label maps are not there'),
-    'map of zero bytes': (lambda file: file.write_bytes(b''), 'no readable image'),
     'map truncated': (lambda file: file.write_bytes(file.read_bytes()[:60]), 'no readable image'),
     'map a colour picture': (labels(np.zeros((48, 64, 3), np.uint8)), '3 channels.*class index'),
-    'map with transparency': (labels(np.zeros((48, 64, 4), np.uint8)), '4 channels.*class index'),
     'map of another size': (labels(LABELS[:24]), 'is 64x24, its image 64x48'),
     'map turned': (labels(LABELS.T.copy()), 'is 48x64, its image 64x48'),
     'map of more classes': (
@@ -694,11 +558,9 @@ def whole(content: bytes) -> Callable[[Path], None]:
 LISTS: Table = {
     'line without class': (line('a/1.jpg'), "line 2: 'a/1.jpg'\n.*<file name> <class index>"),
     'line with a name': (line('a/1.jpg cat'), "line 2: 'a/1.jpg cat'"),
-    'line with a comma': (line('a/1.jpg,0'), "line 2: 'a/1.jpg,0'"),
     'line blank': (line(''), "line 2: ''"),
     'class beyond the last': (line('a/1.jpg 2'), 'line 2: .*not in 0 to 1'),
     'class negative': (line('a/1.jpg -1'), "line 2: 'a/1.jpg -1'"),
-    'class a float': (line('a/1.jpg 1.0'), "line 2: 'a/1.jpg 1.0'"),
     'image of a list missing': (line('a/9.jpg 0'), '1 images are not in .*a/9.jpg'),
     'folder of a list missing': (line('c/1.jpg 0'), '1 images are not in .*c/1.jpg'),
     'one class': (whole(b'a/1.jpg 1\nb/1.jpg 1\n'), 'all images are of class 1, the model has 2'),
@@ -822,12 +684,10 @@ CONFIGS: Table = {
     'config a folder': (lambda folder: apis.make_config(folder), 'There is no config'),
     'config of syntax errors': (text('model = dict(\n'), r'config.py .*(never closed|line 1)'),
     'config with an unknown name': (text('model = dict(type=A)'), "config.py .*name 'A'"),
-    'config dividing by zero': (text('a = 1 / 0'), 'config.py .*division by zero'),
     'config of another format': (text('[model]', 'config.ini'), 'config.ini .*supported'),
     'config of broken JSON': (text('{"model":', 'config.json'), 'config.json '),
     'base missing': (text('_base_ = "no.py"'), 'config.py .*no.py'),
     'base of an unknown library': (text('_base_ = "mmnope::a.py"'), 'config.py .*mmdet::'),
-    'base of an unknown config': (text('_base_ = "mmdet::no/no.py"'), 'config.py .*no.py'),
     'import missing': (text('custom_imports = dict(imports=["nope"])'), 'config.py .*nope'),
     'key of two bases': (
         lambda folder: [
@@ -861,13 +721,8 @@ CONFIGS: Table = {
         detector(**{'param_scheduler.9.type': 'A'}),
         '--cfg-options param_scheduler.9',
     ),
-    'option by a name in a list': (
-        detector(**{'param_scheduler.last.type': 'A'}),
-        '--cfg-options param_scheduler.last',
-    ),
     'no GPU': (lambda _: check_device('cuda:99'), '--device cuda:99 .*GPU'),
     'device unknown': (lambda _: check_device('gpu'), '--device gpu is none of'),
-    'device without number': (lambda _: check_device('cuda:x'), '--device cuda:x is none'),
     'weights no checkpoint': (weights(b'<html>'), 'a.pth cannot be had.*--from-scratch'),
     'type misspelt': (
         built(type='mmhrnet.HRnet'),
@@ -895,32 +750,13 @@ CONFIGS: Table = {
         text(MODEL + 'data = dict(samples_per_gpu=2)\nlr_config = dict(policy="step")'),
         'data: now train_dataloader.*batch_size.*lr_config: now param_scheduler.*remove them',
     ),
-    **{
-        f'{key} of MMCV 1.x': (text(f'{MODEL}{key} = {value}'), f'{key}: now {new}')
-        for key, value, new in (
-            ('total_epochs', '9', 'train_cfg.max_epochs'),
-            ('checkpoint_config', 'dict(interval=1)', 'default_hooks.checkpoint'),
-            ('log_config', 'dict(interval=1)', 'default_hooks.logger'),
-            ('resume_from', '"a.pth"', 'resume=True'),
-            ('dist_params', 'dict(backend="nccl")', 'env_cfg.dist_cfg'),
-        )
-    },
-    **{
-        f'option {key}': (detector(**{key: 2}), f'--cfg-options {key} is of MMCV 1.x: set {new}')
-        for key, new in (
-            ('data.samples_per_gpu', 'train_dataloader.*batch_size'),
-            ('optimizer.lr', 'optim_wrapper.optimizer'),
-            ('runner.max_epochs', 'train_cfg.max_epochs'),
-            ('total_epochs', 'train_cfg.max_epochs'),
-        )
-    },
+    'option of MMCV 1.x': (
+        detector(**{'data.samples_per_gpu': 2}),
+        '--cfg-options data.samples_per_gpu is of MMCV 1.x: set train_dataloader.*batch_size',
+    ),
     'type without its package': (
         built(type=Lacks, error=ImportError),
         "type='Lacks' cannot be used here: Please run .pip install x",
-    ),
-    'type whose package is not installed': (
-        built(type=Lacks, error=RuntimeError, text='albumentations is not installed'),
-        "type='Lacks' cannot be used here: albumentations is not",
     ),
     'type without its device': (
         built(type=Lacks, error=AssertionError, text='is only\navailable on gpu'),
