@@ -24,7 +24,6 @@ from PIL import Image
 
 from mmhrnet import HRNet, apis
 from mmhrnet.config.check import check_data, config_errors, merge_options
-from mmhrnet.config.dataset import coco_format as coco_files
 from mmhrnet.config.walk import dicts
 from mmhrnet.datasets import mini_root
 from mmhrnet.inference.predict import _bgr
@@ -388,24 +387,6 @@ def test_a_class_without_objects_is_a_warning_with_its_name(
     check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
     (record,) = caplog.records
     assert record.message.endswith('a.json: nothing teaches 1 of the classes (dog)')
-
-
-def test_large_files_are_read_in_parts(
-    base: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last annotation is as well looked at as the first, wherever the lists stand."""
-    monkeypatch.setattr(coco_files, 'PART', 500)
-    write_images(tmp_path / 'images')
-    content = coco()
-    content['annotations'][1]['note'] = [{'a': 1}, {'b': '}, {'}]
-    for order in (sorted(content), sorted(content, reverse=True)):
-        file = tmp_path / 'a.json'
-        file.write_text(json.dumps({key: content[key] for key in order}, indent=1))
-        found = coco_files.read_coco(file, coco_files.Masked)
-        assert [a['id'] for a in found.annotations] == [1, 2, 3, 4, 5, 6]
-    content['annotations'][5]['bbox'] = [1]
-    cfg = use_coco(base(MASK_RCNN), tmp_path, content)
-    one_error(lambda: check_data(cfg, TRAIN), r'1 annotations are wrong.*annotation 6 of 3.jpg')
 
 
 def test_the_advice_on_the_order_of_categories_works(base: Callable, tmp_path: Path) -> None:

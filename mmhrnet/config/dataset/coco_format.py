@@ -1,14 +1,10 @@
-"""The form of COCO annotation files, and a reader that keeps of them what is checked.
-
-Files are read in parts: as a whole, the numbers of COCO's polygons would take 3 GB of memory.
-"""
+"""The form of COCO annotation files, and a reader that keeps of them what is checked."""
 
 from __future__ import annotations
 
 import gc
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,9 +20,6 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.models.checks import suggest
 
 SHOWN = 5  # faults of a kind that are listed
-PART = 4 << 20  # bytes of annotations that are read at once
-BEGIN = re.compile(rb'"annotations"\s*:\s*\[')
-BETWEEN = re.compile(rb'\}\s*,\s*\{')
 CORRECT = 'Correct them, or take them out of the file'
 
 
@@ -163,95 +156,58 @@ def read_coco(path: Path, form: type, labelled: bool = True) -> CocoFile:
         ConfigError: It is no COCO file, or entries of it have another form.
     """
     raw = _read(path)
-    annotations = _Entries(form)
-    content = _split(raw, annotations) if labelled else None
-    if content is None:
-        content, annotations = _parse(path, raw, dict), _Entries(form)
-    del raw
-    lists = {'images': _Entries(Image)}
-    if labelled:
-        lists |= {'annotations': annotations, 'categories': _Entries(Category)}
-    for name, entries in lists.items():
-        _fill(path, name, entries, content)
-    found = {name: entries.found for name, entries in lists.items()}
+    try:
+        found = _adapter(form, labelled).validate_json(raw)
+    except ValidationError as error:
+        _explain(path, _parse(path, raw, dict), error, list(_lists(form, labelled)))
+        raise
+    for name, entries in found.items():
+        if not entries:
+            raise ConfigError(f'{path}: {name!r} is empty, there is nothing to learn or to measure')
+        counts = Counter(entry['id'] for entry in entries)
+        twice = [f'id {number}' for number, count in counts.items() if count > 1]
+        raise_faults(path, f'ids of {name} are there twice', twice, 'Give each one of its own')
     return CocoFile(path, {image['id']: image for image in found.pop('images')}, **found)
 
 
-class _Entries:
-    """Entries of a form, and what is wrong with others."""
-
-    def __init__(self, form: type) -> None:
-        self.adapter = _adapter(form)
-        self.found: list[Any] = []
-        self.faults: list[tuple[Any, str]] = []
-
-    def add(self, given: bytes | list[Any]) -> bool:
-        """Takes a list of entries; False if it is no JSON."""
-        check: Callable[..., list[Any]] = self.adapter.validate_python
-        if isinstance(given, bytes):
-            check = self.adapter.validate_json
-        try:
-            self.found += check(given)
-        except ValidationError as error:
-            errors = error.errors(include_url=False)
-            if errors[0]['type'] == 'json_invalid':
-                return False
-            entries = from_json(given) if isinstance(given, bytes) else given
-            first = {e['loc'][0]: e['loc'] for e in reversed(errors)}
-            self.faults += [(entries[i], _fault(entries[i], *first[i][1:2])) for i in sorted(first)]
-        return True
+def _lists(form: type, labelled: bool) -> dict[str, Any]:
+    """The lists that a file must have, by name."""
+    labels = {'annotations': list[form], 'categories': list[Category]}  # type: ignore[valid-type]
+    return {'images': list[Image], **(labels if labelled else {})}
 
 
 @cache
-def _adapter(form: type) -> TypeAdapter[Any]:
-    return TypeAdapter(list[form])  # type: ignore[valid-type]
+def _adapter(form: type, labelled: bool) -> TypeAdapter[Any]:
+    return TypeAdapter(TypedDict('File', _lists(form, labelled)))  # type: ignore[operator]
 
 
-def _fault(entry: Any, key: str = '') -> str:
-    if not key:
-        return f'{entry!r:.80} is no dict'
+def _explain(path: Path, content: dict[str, Any], error: ValidationError, names: list[str]) -> None:
+    """Raises a ConfigError for the first of the lists that is not there or has faults."""
+    places: dict[Any, tuple[Any, ...]] = {}
+    for fault in reversed(error.errors(include_url=False)):
+        places[fault['loc'][:2]] = fault['loc'][2:3]
+    for name in names:
+        given = content.get(name)
+        if name not in content:
+            hint = suggest(name, [str(key) for key in content])
+            raise ConfigError(f'{path} has no {name!r}: {hint}It has {", ".join(content)}')
+        if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
+            raise ConfigError(f'{path}: {name!r} must be a list of dicts, as in COCO')
+        files = {str(image.get('id')): image.get('file_name') for image in content['images']}
+        faults = [
+            f'{_title(name, entry, files)}: {_fault(entry, *places[name, index])}'
+            for index, entry in enumerate(given)
+            if (name, index) in places
+        ]
+        raise_faults(path, f'{name} are wrong', faults, CORRECT)
+
+
+def _fault(entry: dict[str, Any], key: str) -> str:
     found = f'{key} is {entry[key]!r:.80}' if key in entry else f'it has no {key}'
     return f'{found}, it must be {FORMS.get(key, "another")}'
 
 
-def _split(raw: bytes, annotations: _Entries) -> dict[str, Any] | None:
-    """The file with the last of its annotations, after the others; None if it has few."""
-    begin = BEGIN.search(raw)
-    try:
-        head = from_json(raw[: begin.end()] + b']}') if begin else None
-        start = first = begin.end() if begin else len(raw)
-        while cut := BETWEEN.search(raw, start + PART):
-            if not annotations.add(b'[' + raw[start : cut.start() + 1] + b']'):
-                break  # it was no cut between two annotations
-            start = cut.end() - 1
-        return head | from_json(b'{"annotations": [' + raw[start:]) if start > first else None
-    except ValueError:
-        return None
-
-
-def _fill(path: Path, name: str, entries: _Entries, content: dict[str, Any]) -> None:
-    """Adds those of the content, and raises a ConfigError for what is wrong with all."""
-    if name not in content:
-        hint = suggest(name, [str(key) for key in content])
-        raise ConfigError(f'{path} has no {name!r}: {hint}It has {", ".join(content)}')
-    given = content[name]
-    if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
-        raise ConfigError(f'{path}: {name!r} must be a list of dicts, as in COCO')
-    entries.add(given)
-    if not entries.found and not entries.faults:
-        raise ConfigError(f'{path}: {name!r} is empty, there is nothing to learn or to measure')
-    files = {str(i.get('id')): i.get('file_name') for i in content['images'] if entries.faults}
-    faults = [f'{_title(name, entry, files)}: {fault}' for entry, fault in entries.faults]
-    raise_faults(path, f'{name} are wrong', faults, CORRECT)
-    if len({entry['id'] for entry in entries.found}) < len(entries.found):
-        counts = Counter(entry['id'] for entry in entries.found)
-        twice = [f'id {number}' for number, count in counts.items() if count > 1]
-        raise_faults(path, f'ids of {name} are there twice', twice, 'Give each one of its own')
-
-
-def _title(name: str, entry: Any, files: dict[str, Any]) -> str:
-    if not isinstance(entry, dict):
-        return f'one of the {name}'
+def _title(name: str, entry: dict[str, Any], files: dict[str, Any]) -> str:
     image = str(entry.get('image_id'))
     of = f' of {files.get(image) or f"image {image}"}' if name == 'annotations' else ''
     return f'{SINGULAR[name]} {entry.get("id", "without id")}{of}'
