@@ -157,41 +157,10 @@ def prefixed(prefix: str, state: dict) -> dict:
 
 
 PREFIXES = (
-    '',
-    'module.',
-    'model.',
-    'net.',
-    'network.',
-    'encoder.',
-    'hrnet.',
-    'body.',
-    'backbone.model.',
-    'backbone.body.',
-    'model.model.',
-    'module.module.',
-    '_orig_mod.',
-    '_orig_mod.module.',
-    'module._orig_mod.',
-    '_forward_module.',
-    '_fsdp_wrapped_module.',
-    '_forward_module._fsdp_wrapped_module.model.',
-    'student_of_nobody.deep.er.',
+    *('', 'module.', 'model.', 'encoder.', 'backbone.body.', 'module.module.'),
+    *('_orig_mod.module.', '_forward_module._fsdp_wrapped_module.model.', 'student_of.deep.er.'),
 )
-KEYS = (
-    'state_dict',
-    'model_state_dict',
-    'model',
-    'net',
-    'network',
-    'module',
-    'weights',
-    'params',
-    'ema',
-    'ema_state_dict',
-    'state_dict_ema',
-    'model_ema',
-    'best_state_dict',
-)
+KEYS = ('state_dict', 'model', 'module', 'params', 'model_ema', 'best_state_dict')
 
 
 @pytest.mark.parametrize('prefix', PREFIXES)

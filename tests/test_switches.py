@@ -114,15 +114,3 @@ def test_switches_reach_the_network_through_a_config() -> None:
     assert net.channels_last
     assert net.stage4[0]._compiled_call_impl is not None
     assert MODELS.build(cfg).stage4[0]._compiled_call_impl is None
-
-
-@pytest.mark.parametrize(
-    ('switches', 'message'),
-    [
-        (dict(memory_format='nhwc'), "'nhwc' must be 'channels_last' or None"),
-        (dict(compile=True, with_cp=True), 'either with_cp or compile'),
-    ],
-)
-def test_mistakes(switches: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        network(**switches)

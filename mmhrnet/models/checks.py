@@ -42,10 +42,7 @@ def check_arguments(init: Init) -> Init:
     @wraps(init)
     def checked(self: Any, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
-        for key in kwargs:
-            if key not in known:
-                hint = suggest(key, known)
-                raise ValueError(f'{name} takes no {key!r}: {hint}It takes {_join(known)}')
+        check_keys(name, kwargs, known)
         try:
             accepted.bind(self, *args, **kwargs)
         except TypeError as error:
@@ -55,7 +52,9 @@ def check_arguments(init: Init) -> Init:
     return cast(Init, checked)
 
 
-def check_keys(name: str, given: Any, known: Collection[str], required: Collection[str]) -> None:
+def check_keys(
+    name: str, given: Any, known: Collection[str], required: Collection[str] = ()
+) -> None:
     """A dict with known keys alone, all required ones among them."""
     if not isinstance(given, Mapping):
         raise ValueError(f'{name}={given!r} must be a dict of {_join(known)}')
