@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from test_swap import configs_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,9 +88,39 @@ def test_scripts_shown_are_there() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in PAGES:
+    for page in [*PAGES, ROOT / 'SECURITY.md', ROOT / 'CODE_OF_CONDUCT.md']:
         for target in re.findall(r'\]\(([^)#]+)\)', page.read_text()):
             assert '://' in target or (page.parent / target).exists(), (page.name, target)
+
+
+def test_a_bug_report_asks_for_the_doctor() -> None:
+    forms = {
+        path.stem: yaml.safe_load(path.read_text())['body']
+        for path in (ROOT / '.github/ISSUE_TEMPLATE').glob('*.yml')
+    }
+    asked = {field['attributes']['label']: field['validations'] for field in forms['bug']}
+    assert asked['Output of `mmhrnet doctor`'] == {'required': True}
+    assert len({field['id'] for field in forms['feature']}) == len(forms['feature']) > 1
+
+
+@pytest.mark.parametrize(
+    ('tag', 'notes'),
+    [('v1.2.3', '### Added\n\n- this\n\n'), ('v1.2', None), ('v0.1.0', 'the first\n')],
+)
+def test_the_release_takes_its_notes_from_the_changelog(
+    tag: str, notes: str | None, tmp_path: Path
+) -> None:
+    """``None``: a version without a section fails, and with it the release."""
+    log = '# Log\n\n## [1.2.3] - day\n### Added\n\n- this\n\n## [0.1.0]\nthe first\n'
+    (tmp_path / 'CHANGELOG.md').write_text(log)
+    jobs = yaml.safe_load((ROOT / '.github/workflows/release.yml').read_text())['jobs']
+    (step,) = (s for s in jobs['build']['steps'] if s.get('name') == 'Write the notes')
+    env = {**os.environ, 'GITHUB_REF_NAME': tag}
+    command = ['bash', '-e', '-c', step['run']]
+    status = subprocess.run(command, cwd=tmp_path, env=env).returncode
+    assert (status == 0) == (notes is not None)
+    assert (tmp_path / 'notes.md').read_text() == (notes or '')
+    assert jobs['publish']['needs'] == ['test', 'build']
 
 
 @pytest.fixture(scope='module')
