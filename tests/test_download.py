@@ -24,6 +24,7 @@ import pytest
 
 from mmhrnet import apis
 from mmhrnet.config.check import check_paths
+from mmhrnet.config.walk import datasets
 from mmhrnet.datasets import download, sources
 from mmhrnet.datasets.download import DownloadError, download_dataset, fetch, unpack
 from mmhrnet.datasets.sources import SOURCES, File, Source, guide
@@ -599,7 +600,7 @@ def test_the_table_is_of_the_configs(name: str) -> None:
     for pattern in source.configs:
         configs = sorted((ROOT / 'configs').glob(f'{pattern}.py'))
         assert configs, pattern
-        roots = {Path(d.data_root) for d in apis.config.datasets(apis.load_config(configs[0]))}
+        roots = {Path(d.data_root) for d in datasets(apis.load_config(configs[0]))}
         assert roots == {Path('data', source.root)}
     for file in source.files:
         assert file.checksum or file.is_archive, 'nothing would check that it is whole'
