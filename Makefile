@@ -1,5 +1,5 @@
 # `make demo` and `make test` each set up everything from nothing.
-.PHONY: demo test test-all matrix reliability lint setup clean
+.PHONY: demo test test-all matrix reliability lint docs setup clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -42,6 +42,10 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Pages of the Python interface; open site/index.html.
+docs: setup
+	$(PY) -W ignore docs/api.py site
+
 setup: .venv/installed
 
 .venv/installed: requirements.txt pyproject.toml setup.py
@@ -51,4 +55,4 @@ setup: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv work_dirs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv site work_dirs .mypy_cache .pytest_cache .ruff_cache

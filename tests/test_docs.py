@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ RECORDS = ROOT / 'docs/benchmarks.md'  # how the figures there were measured, in
 TOOL = (
     r'(?:python tools/\w+\.py|python -m mmhrnet \w+|(?<!-m )mmhrnet (?:doctor|mini|run))[^`\n#|]*'
 )
-TARGET = r'make (?:demo|test|reliability|lint|setup|clean)[\w-]*(?: TASK=\w+)?'
+TARGET = r'make (?:demo|test|reliability|lint|docs|setup|clean)[\w-]*(?: TASK=\w+)?'
 COMMAND = re.compile(rf'\b(?:{TOOL}|{TARGET})')
 CODE = re.compile(r'```python\n(.*?)```', re.DOTALL)
 
@@ -121,6 +122,22 @@ def test_the_release_takes_its_notes_from_the_changelog(
     assert (status == 0) == (notes is not None)
     assert (tmp_path / 'notes.md').read_text() == (notes or '')
     assert jobs['publish']['needs'] == ['test', 'build']
+
+
+def test_every_public_name_is_on_its_page_of_the_interface(tmp_path: Path) -> None:
+    pytest.importorskip('pdoc')
+    module = runpy.run_path(str(ROOT / 'docs/api.py'))
+    script = [sys.executable, '-W', 'ignore', ROOT / 'docs/api.py', tmp_path]
+    subprocess.run(script, check=True, cwd=ROOT)
+    for name in module['PAGES']:
+        page = (tmp_path / name.replace('.', '/')).with_suffix('.html').read_text()
+        public = importlib.import_module(name).__all__
+        assert [n for n in public if f'id="{n}"' not in page] == [], name
+        fetched = r'(?:src|@import|stylesheet"[^>]*href)="?https?:'
+        assert not re.search(fetched, page), name
+    page = (tmp_path / 'mmhrnet/deploy.html').read_text()
+    assert 'Raises' in page
+    assert ':func:<code>' not in page
 
 
 @pytest.fixture(scope='module')
