@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text)
     commands.add_parser('doctor', help='versions, what is wrong, which bridges are active and why')
     models = commands.add_parser('models', help='table of all configs with their published figures')
-    models.add_argument('--out', help='file to write, instead of the screen')
+    models.add_argument('--out', help='write Markdown to this file instead')
     mini = commands.add_parser('mini', help='write the embedded mini data set')
     mini.add_argument('--out', required=True, help='folder to write')
     mini.add_argument('--seed', type=int, default=0)
@@ -98,9 +98,10 @@ def _mini(args: argparse.Namespace) -> None:
 
 def _models(args: argparse.Namespace) -> None:
     from mmhrnet.files import write_text
-    from mmhrnet.hub.published import model_tables
+    from mmhrnet.hub.published import model_screen, model_tables
+    from mmhrnet.terminal import CONSOLE
 
     if args.out:
         write_text(args.out, model_tables())
     else:
-        print(model_tables())
+        CONSOLE.print(model_screen())

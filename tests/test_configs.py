@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import steps
 import yaml
 from mmengine.config import Config
 
+from mmhrnet.cli import main
 from mmhrnet.config.build import input_size
 from mmhrnet.config.walk import dicts
 from mmhrnet.hub.published import (
@@ -201,3 +203,14 @@ def test_published_figures_belong_to_their_data() -> None:
 def test_model_tables_are_up_to_date() -> None:
     """Renew them with ``python -m mmhrnet models --out docs/models.md``."""
     assert (ROOT / 'docs/models.md').read_text(encoding='utf-8') == model_tables()
+
+
+def test_models_are_a_table_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['mmhrnet', 'models'])
+    main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {name: ' '.join(facts) for name, *facts in filter(None, lines) if name[:2] == 'mm'}
+    assert {*rows} == {f'{path.parent.name}/{path.stem}' for path in CONFIGS}
+    assert rows['mmdet/faster_rcnn_hrnetv2p_w32'] == 'COCO 47.3 M 229.08 box AP 40.2'

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmhrnet.datasets.mini import NUM_VAL
@@ -39,6 +40,7 @@ VALIDATION_IMAGES = {
     '300W': 689,
     'COFW': 507,
 }
+SCREEN = 144  # letters of the widest row
 TABLES_HEAD = """# Models
 
 Every config, with parameters, multiply-adds and the published figure. Where there are weights, the
@@ -91,18 +93,34 @@ def model_tables() -> str:
 
 
 def _row(model: Mapping[str, Any]) -> str:
-    meta, results = model['Metadata'], model.get('Results', [])
-    figures = ', '.join(f'{name} {value}' for name, value in _metrics(model).items())
+    results = model.get('Results', [])
     cells = (
         f'[{model["Name"]}](../{model["Config"]})',
-        meta['Training Data'],
-        f'{meta["Parameters"] / 1e6:.1f} M',
-        f'{meta["FLOPs"] / 1e9:.2f}',
-        figures or '-',
+        *_facts(model),
         results[0]['Source'] if results else '-',
         f'[pth]({model["Weights"]})' if 'Weights' in model else '-',
     )
     return '| ' + ' | '.join(cells) + ' |'
+
+
+def _facts(model: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Data, parameters, multiply-adds and published figures."""
+    meta = model['Metadata']
+    figures = ', '.join(f'{name} {value}' for name, value in _metrics(model).items())
+    params, macs = f'{meta["Parameters"] / 1e6:.1f} M', f'{meta["FLOPs"] / 1e9:.2f}'
+    return meta['Training Data'], params, macs, figures or '-'
+
+
+def model_screen() -> Table:
+    """All models as one table for the screen; its rows stay whole in a narrow one or a pipe."""
+    table = Table('name (mmhrnet::NAME)', 'data', box=SIMPLE_HEAD, width=SCREEN)
+    table.add_column('params', justify='right')
+    table.add_column('GMACs', justify='right')
+    table.add_column('published')
+    for model in metafile_models():
+        name = model['Config'].removeprefix('configs/').removesuffix('.py')
+        table.add_row(name, *_facts(model))
+    return table
 
 
 def result_table(columns: Mapping[str, Mapping[str, float]], config: str, other: str = '') -> Table:
