@@ -71,7 +71,7 @@ def _run_command(args: argparse.Namespace) -> None:
         return
     from mmhrnet.terminal import one_line
 
-    with one_line(ValueError):
+    with one_line():
         {'mini': _mini, 'models': _models}[args.command](args)
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmhrnet.errors import UserError
+
 UNFINISHED = '.mmhrnet-'  # how the names of files begin that are still being written
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOM = 1 << 20  # bytes that a folder must take before work is begun: logs, configs, small pictures
 
 
-class WriteError(OSError):
+class WriteError(UserError, OSError):
     """A file or folder that cannot be written; ``errno`` and ``strerror`` are the system's."""
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,22 +14,29 @@ from typing import Any
 from mmengine.config import DictAction
 from rich.console import Console
 
+from mmhrnet.errors import UserError
+
 # Text is taken as it is: in `run[/b]` rich would see an order, and in `:smile:` a picture.
 CONSOLE = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
+BUG = (
+    'unless code of your own raised this, it is a bug: please report the command and the lines '
+    'above on the issue tracker of mmhrnet'
+)
 BRACKETS = {'[': ']', '(': ')'}
 LONG = 80  # letters of a setting that are shown
 
 
 @contextmanager
-def one_line(*errors: type[Exception], stopped: str = 'stopped') -> Iterator[None]:
-    """Ends the process by one line on these errors and on those of the system, or on Ctrl-C.
+def one_line(*, stopped: str = 'stopped') -> Iterator[None]:
+    """Ends the process with one line where the user can mend it, else with a traceback.
 
+    The errors of the system, such as a full disk, count as the user's: the exit status is 2.
+    On Ctrl-C it is 130. Anything else is a bug, with status 1 and where to report it.
     Names of files that the screen has no letters for are printed with escapes.
 
     Args:
-        errors: What is the user's to mend; anything else keeps its traceback.
-        stopped: What is said on Ctrl-C, with which the exit status is 130.
+        stopped: What is said on Ctrl-C.
     """
     script = Path(sys.argv[0])
     name = script.parent.name if script.stem == '__main__' else script.name
@@ -36,13 +44,17 @@ def one_line(*errors: type[Exception], stopped: str = 'stopped') -> Iterator[Non
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         yield
-    except OSError as error:
-        sys.exit(f'{name}: {last_line(error)}')
-    except errors as error:
-        sys.exit(f'{name}: {error}')
+    except (UserError, OSError) as error:
+        text = last_line(error) if isinstance(error, OSError) else str(error)
+        print(f'{name}: {text}', file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print(f'{name}: {stopped}', file=sys.stderr)
         sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        print(f'{name}: {BUG}', file=sys.stderr)
+        sys.exit(1)
 
 
 def last_line(error: BaseException) -> str:

@@ -256,7 +256,7 @@ def test_tools_say_errors_in_one_line(tool: str) -> None:
     result = subprocess.run(
         [sys.executable, str(ROOT / f'tools/{tool}.py'), *args], capture_output=True, text=True
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no config no.py')
     assert 'Traceback' not in result.stderr
 

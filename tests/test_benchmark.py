@@ -125,5 +125,5 @@ def test_tool(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, '--train', '--forms', 'deploy'], capture_output=True, text=True
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'benchmark.py: There is no form deploy' in done.stderr

@@ -241,6 +241,6 @@ def test_tools_say_errors_in_one_line(tool: str, arguments: list[str], tmp_path:
         text=True,
         cwd=tmp_path,
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no')
     assert 'Traceback' not in result.stderr

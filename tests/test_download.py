@@ -660,5 +660,5 @@ def test_the_tool_says_errors_in_one_line(tmp_path: Path) -> None:
     file.touch()
     for arguments in (['nothing'], ['coco', '--data-root', str(file)], ['coco', '--only', 'x']):
         result = run(*arguments)
-        assert result.returncode == 1
+        assert result.returncode == 2
         assert re.fullmatch(r'download_dataset\.py: .+\n', result.stderr)

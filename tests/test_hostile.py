@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import random
@@ -9,6 +10,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +166,13 @@ def run_tool(name: str, *arguments: Any) -> Callable[[pytest.MonkeyPatch], None]
 
     def run(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        said = io.StringIO()
         try:
-            runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+            with redirect_stderr(said):
+                runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
         except SystemExit as left:
-            raise apis.ConfigError(str(left.code)) from left
-        except Exception as error:
-            raise AssertionError(f'{name} leaves with a traceback: {error!r}') from error
+            kind = apis.ConfigError if left.code == 2 else AssertionError  # a traceback
+            raise kind(said.getvalue()) from left
 
     return run
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mmengine.visualization import Visualizer
 from test_hooks import At, config, names
 
 from mmhrnet import apis
+from mmhrnet.errors import UserError
 from mmhrnet.files import WriteError, check_file, check_folder, write_text
 from mmhrnet.terminal import SettingsAction, one_line
 from mmhrnet.training import report
@@ -64,12 +66,11 @@ def test_a_folder_where_a_file_is_to_be_is_named(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.rglob('*')] == ['new']
 
 
-def run_tool(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: object) -> str:
-    """What it says at its end."""
+def run_tool(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: object) -> None:
+    """Runs what the user has to mend."""
     monkeypatch.setattr(sys, 'argv', [f'tools/{tool}.py', *map(str, arguments)])
-    with pytest.raises(SystemExit) as error:
+    with pytest.raises(SystemExit, match=r'^2$'):
         runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
-    return str(error.value)
 
 
 TOOLS: dict[str, tuple[str, ...]] = {
@@ -100,6 +101,7 @@ def test_every_tool_names_an_output_that_cannot_be_written(
     scene: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv('LOCAL_RANK', '0')
@@ -108,12 +110,12 @@ def test_every_tool_names_an_output_that_cannot_be_written(
     words = TOOLS[tool]
     if 'CHECKPOINT' in words:
         words = [w.replace('CHECKPOINT', str(untrained('mmpretrain').checkpoint)) for w in words]
-    said = run_tool(
+    run_tool(
         monkeypatch, tool, *(w.replace('OUT', out).replace('IMAGE', str(scene)) for w in words)
     )
+    said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f'{tool}.py: {out}')
     assert 'cannot be written: Not a directory; choose another place' in said
-    assert '\n' not in said
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_every_tool_names_an_option_that_cannot_be_read(
     arguments = {'demo': ['i.jpg', '--config', 'c.py'], 'visualize_streams': ['i', '--config', 'c']}
     words = arguments.get(tool, ['c.py'])
     words += {'test': ['c.pth'], 'publish_model': ['out', '--config', 'c']}.get(tool, [])
-    assert run_tool(monkeypatch, tool, *words, '--cfg-options', 'x=[f(1,2)]') == '2'
+    run_tool(monkeypatch, tool, *words, '--cfg-options', 'x=[f(1,2)]')
     assert 'argument --cfg-options: x=[f(1,2)] cannot' in capsys.readouterr().err
 
 
@@ -210,6 +212,27 @@ def test_letters_that_the_screen_lacks_are_escaped() -> None:
     )
     assert result.stdout.splitlines() == [rb'\xf6\udcff', rb'\xf6']
     assert result.stderr.splitlines() == [rb'-c: \xf6\udcff']
+
+
+def test_a_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r'^1$'), one_line():
+        raise ValueError('of no user')
+    said = capsys.readouterr().err
+    assert said.startswith('Traceback')
+    assert 'ValueError: of no user\n' in said
+    assert said.endswith('on the issue tracker of mmhrnet\n')
+
+
+def errors_of(kind: type[Exception]) -> list[type[Exception]]:
+    return [kind, *(deeper for below in kind.__subclasses__() for deeper in errors_of(below))]
+
+
+def test_every_error_of_ours_is_a_user_error() -> None:
+    for module in ('checkpoints', 'datasets.download', 'deploy', 'training.curves', 'apis'):
+        import_module(f'mmhrnet.{module}')
+    ours = {kind for kind in errors_of(Exception) if kind.__module__.startswith('mmhrnet.')}
+    assert ours <= set(errors_of(UserError))
+    assert len(ours) >= 9
 
 
 def test_ctrl_c_is_one_line(

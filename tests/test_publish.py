@@ -266,5 +266,5 @@ def test_errors_of_the_tool_are_one_clear_line(tmp_path: Path) -> None:
     command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/publish_model.py')]
     arguments = ['no.pth', str(tmp_path), '--config', str(CLS)]
     result = subprocess.run([*command, *arguments], capture_output=True, text=True)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.splitlines() == ['publish_model.py: There is no checkpoint no.pth']

@@ -3,7 +3,7 @@
 import argparse
 
 from mmhrnet.terminal import one_line
-from mmhrnet.training.curves import LogError, analyze_logs
+from mmhrnet.training.curves import analyze_logs
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with one_line(LogError):
+    with one_line():
         analyze_logs(args.runs, args.keys, args.out)
 
 

@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
-    with one_line(ValueError):
+    with one_line():
         benchmark(args.pop('case'), **args)
 
 

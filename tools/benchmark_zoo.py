@@ -4,10 +4,8 @@ Writes Markdown and JSON after each of them. Without a checkpoint, the published
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import UserError
 from mmhrnet.terminal import SettingsAction, one_line
 from mmhrnet.zoo.evaluate import Entry, benchmark_zoo, read_entries
 
@@ -43,12 +41,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     path, shared = args.pop('list'), {key: args.pop(key) for key in Entry._fields}
-    with one_line(ConfigError):
+    with one_line():
         entries = [Entry(**shared | entry) for entry in (read_entries(path) if path else [{}])]
         rows = benchmark_zoo(entries, **args)
-    if any(row.error for row in rows):
-        name = Path(__file__).name
-        sys.exit('\n'.join(f'{name}: {row.config}: {row.error}' for row in rows if row.error))
+        failed = [f'{row.config}: {row.error}' for row in rows if row.error]
+        if failed:
+            raise UserError('\n'.join(failed))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 
 import argparse
 
-from mmhrnet.errors import ConfigError
 from mmhrnet.inference.browse import browse
 from mmhrnet.terminal import SettingsAction, one_line
 
@@ -26,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    with one_line(ConfigError):
+    with one_line():
         browse(**vars(parse_args()))
 
 

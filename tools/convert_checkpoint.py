@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmhrnet.checkpoints import FORMS, CheckpointError
+from mmhrnet.checkpoints import FORMS
 from mmhrnet.checkpoints.convert_file import convert_checkpoint
 from mmhrnet.terminal import one_line
 
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with one_line(CheckpointError):
+    with one_line():
         print(convert_checkpoint(args.src, args.dst, args.to))
 
 

@@ -6,7 +6,6 @@ Classification: the five likeliest classes. Beside each picture is a JSON file w
 
 import argparse
 
-from mmhrnet.errors import ConfigError
 from mmhrnet.inference.demo import demo
 from mmhrnet.terminal import SettingsAction, one_line
 
@@ -33,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    with one_line(ConfigError):
+    with one_line():
         demo(**vars(parse_args()))
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmhrnet.datasets.download import DownloadError, download_dataset
+from mmhrnet.datasets.download import download_dataset
 from mmhrnet.datasets.sources import source_table
 from mmhrnet.terminal import CONSOLE, one_line
 
@@ -24,7 +24,7 @@ def main() -> None:
     if args.pop('list') or not args['name']:
         CONSOLE.print(source_table())
         return
-    with one_line(DownloadError, stopped='stopped; the same command goes on from here'):
+    with one_line(stopped='stopped; the same command goes on from here'):
         download_dataset(**args)
 
 

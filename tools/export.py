@@ -4,9 +4,8 @@ detectors backbone and neck. The file is checked against eager PyTorch before it
 
 import argparse
 
-from mmhrnet.deploy import FORMATS, ExportError
+from mmhrnet.deploy import FORMATS
 from mmhrnet.deploy.from_config import export_config
-from mmhrnet.errors import ConfigError
 from mmhrnet.terminal import SettingsAction, one_line
 
 
@@ -37,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
-    with one_line(ConfigError, ExportError):
+    with one_line():
         export_config(args.pop('config'), args.pop('checkpoint'), **args)
 
 

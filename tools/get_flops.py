@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     shape = args.shape and (args.shape[0], args.shape[-1])
-    with one_line(ValueError):
+    with one_line():
         CONSOLE.print(complexity_table(args.config, shape))
 
 

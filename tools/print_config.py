@@ -36,7 +36,7 @@ def save(cfg: Config, path: str) -> None:
 def main() -> None:
     args = vars(parse_args())
     path = args.pop('save_path')
-    with one_line(apis.ConfigError):
+    with one_line():
         if path and Path(path).suffix not in SUFFIXES:
             raise apis.ConfigError(f'--save-path {path} must end in {", ".join(SUFFIXES)}')
         cfg = apis.make_config(**args)

@@ -4,10 +4,7 @@ in the name, and a card beside it that says what it is, how it was trained and h
 
 import argparse
 
-from mmhrnet.checkpoints import CheckpointError
-from mmhrnet.errors import ConfigError
 from mmhrnet.terminal import SettingsAction, one_line
-from mmhrnet.training.curves import LogError
 from mmhrnet.zoo.publish import FORMATS, LICENSE, publish
 
 
@@ -47,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     metrics = args.pop('metric')
-    with one_line(ConfigError, LogError, CheckpointError):
+    with one_line():
         path = publish(
             args.pop('checkpoint'),
             args.pop('out_dir'),

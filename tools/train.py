@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
-    with one_line(apis.ConfigError):
+    with one_line():
         apis.train(**args)
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 
-from mmhrnet.errors import ConfigError
 from mmhrnet.inference.streams import visualize_streams
 from mmhrnet.terminal import SettingsAction, one_line
 
@@ -24,7 +23,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    with one_line(ConfigError):
+    with one_line():
         visualize_streams(**vars(parse_args()))
 
 

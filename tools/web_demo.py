@@ -2,7 +2,6 @@
 
 import argparse
 
-from mmhrnet.errors import ConfigError
 from mmhrnet.inference.web import serve
 from mmhrnet.terminal import one_line
 
@@ -33,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    with one_line(ConfigError):
+    with one_line():
         serve(**vars(parse_args()))
 
 

@@ -26,6 +26,7 @@ from mmhrnet.benchmark.measure import interleaved, machine, peak_memory
 from mmhrnet.benchmark.networks import CASES, Networks, make_input
 from mmhrnet.benchmark.report import Row, results_table, write_report
 from mmhrnet.deploy.export import compiler_problem, difference
+from mmhrnet.errors import ConfigError
 from mmhrnet.files import check_folder
 from mmhrnet.terminal import CONSOLE
 
@@ -69,7 +70,7 @@ def benchmark(
         A row for each contestant and workload.
 
     Raises:
-        ValueError: Arguments that do not fit.
+        ConfigError: Arguments that do not fit.
     """
     setting = CASES[case]
     train = train or setting.only_training
@@ -112,7 +113,7 @@ def benchmark(
 
 def _choose(known: dict[str, Form], names: Sequence[str], quick: bool) -> dict[str, Form]:
     if unknown := sorted(set(names) - set(known)):
-        raise ValueError(f'There is no form {", ".join(unknown)}: use {", ".join(known)}')
+        raise ConfigError(f'There is no form {", ".join(unknown)}: use {", ".join(known)}')
     wanted = names or (QUICK if quick else known)
     return {name: form for name, form in known.items() if name in wanted}
 

@@ -8,7 +8,7 @@ in float32 and rounded once, at the end.
 Covered is what the hosts' HRNet configs, their usual heads and necks, and detectors of the DETR
 family use: NMS, soft-NMS, RoIAlign by averages, both deformable convolutions, multi-scale
 deformable attention and the sigmoid focal loss. Every other op can be imported, and raises
-NotImplementedError when it is called.
+MissingOpError when it is called.
 """
 # ruff: noqa: ARG001 - mmcv's wrappers also pass scratch buffers, which torchvision does not need
 
@@ -23,6 +23,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
+from mmhrnet.errors import UserError
+
 kernels = torch.ops.torchvision
 
 NEEDS_COMPILED_MMCV = (
@@ -31,12 +33,16 @@ NEEDS_COMPILED_MMCV = (
 )
 
 
+class MissingOpError(UserError, NotImplementedError):
+    """An op that only a compiled mmcv has."""
+
+
 def __getattr__(name: str) -> Callable[..., NoReturn]:
     if name.startswith('_'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
     def missing(*args: object, **kwargs: object) -> NoReturn:
-        raise NotImplementedError(f'the mmcv op {name!r} {NEEDS_COMPILED_MMCV}')
+        raise MissingOpError(f'the mmcv op {name!r} {NEEDS_COMPILED_MMCV}')
 
     return missing
 
@@ -155,7 +161,7 @@ def roi_align_forward(
 ) -> None:
     """Fills output (K, C, aligned_height, aligned_width) from input (N, C, H, W)."""
     if pool_mode != 1:
-        raise NotImplementedError(
+        raise MissingOpError(
             f"RoIAlign with pool_mode='max' {NEEDS_COMPILED_MMCV}; or use pool_mode='avg'"
         )
     size = (aligned_height, aligned_width)

@@ -30,6 +30,7 @@ import torch
 
 from mmhrnet.checkpoints.archive import check_archive
 from mmhrnet.checkpoints.values import SAFE_TYPES, check_size, safe_globals
+from mmhrnet.errors import UserError
 from mmhrnet.files import write_bytes
 
 OPT_IN = 'MMHRNET_SAFE_TYPES'
@@ -48,7 +49,7 @@ SAVE_STATE = (
 READING = Lock()  # torch keeps its list of types for the whole process
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be read, or whose types are not known to be harmless."""
 
 

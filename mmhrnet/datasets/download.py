@@ -21,6 +21,7 @@ import rich.progress as bars
 from rich.filesize import decimal
 
 from mmhrnet.datasets.sources import SOURCES, File, guide
+from mmhrnet.errors import UserError
 from mmhrnet.files import check_folder
 from mmhrnet.terminal import CONSOLE
 
@@ -46,7 +47,7 @@ BUSY = ('408', '425', '429', '500', '502', '503', '504')
 BAD_NAMES = (None, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
 
-class DownloadError(RuntimeError):
+class DownloadError(UserError, RuntimeError):
     """A file cannot be downloaded or is not what it should be; the message says what to do."""
 
 

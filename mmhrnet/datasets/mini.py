@@ -32,6 +32,7 @@ from mmhrnet.datasets.scene import (
     Instance,
     draw_scene,
 )
+from mmhrnet.errors import ConfigError
 
 VERSION = 1  # of the drawing and the layout: raise it whenever the written files change
 NUM_TRAIN, NUM_VAL = 400, 60
@@ -88,7 +89,7 @@ def write_mini(
         The folder `out`.
 
     Raises:
-        ValueError: If a number is out of range.
+        ConfigError: If a number is out of range.
         FileExistsError: If `out` holds anything else.
     """
     out = Path(out)
@@ -116,7 +117,7 @@ def _describe(num_train: int, num_val: int, seed: int) -> dict[str, Any]:
     for name, value in parameters.items():
         minimum = 0 if name == 'seed' else 1
         if value < minimum:
-            raise ValueError(f'{name} must be at least {minimum}, got {value}')
+            raise ConfigError(f'{name} must be at least {minimum}, got {value}')
     return {
         'version': VERSION,
         **parameters,

@@ -19,6 +19,7 @@ from mmhrnet.deploy.archive import check_onnx, check_pt2
 from mmhrnet.deploy.necks import DeployHRNetV2p
 from mmhrnet.deploy.optimize import optimize
 from mmhrnet.deploy.rewrites import PORTABLE
+from mmhrnet.errors import UserError
 from mmhrnet.files import beside
 from mmhrnet.models.checks import is_count
 from mmhrnet.models.hrnet import MIN_SIZE
@@ -30,7 +31,7 @@ LARGEST = 1 << 14  # batch size, and side in pixels
 OPSET = 18  # of ONNX: the lowest that torch writes, from which the onnx package converts
 
 
-class ExportError(ValueError):
+class ExportError(UserError, ValueError):
     """A model, option or machine for which no file can be written, with what to do about it."""
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.deploy.units import ConvUnit, DeployBlock, children
 from mmhrnet.deploy.upsampling import add_upsampled
+from mmhrnet.errors import ConfigError
 from mmhrnet.models.checks import check_maps
 from mmhrnet.models.necks import HRNetC, HRNetV2, HRNetV2p, check_pyramid, concatenate
 
@@ -21,11 +22,11 @@ def unit_of_module(module: ConvModule, rewrites: Rewrites) -> ConvUnit:
     """The unit of MMCV's convolution, norm and ReLU.
 
     Raises:
-        ValueError: Another order or activation.
+        ConfigError: Another order or activation.
     """
     relu = module.with_activation
     if module.order != ('conv', 'norm', 'act') or (relu and type(module.activate) is not nn.ReLU):
-        raise ValueError(f'Only convolution, norm and ReLU have a deploy form, not {module}')
+        raise ConfigError(f'Only convolution, norm and ReLU have a deploy form, not {module}')
     norm = module.norm if module.with_norm else None
     return ConvUnit(module.conv, norm, relu, rewrites)
 

@@ -16,6 +16,7 @@ from mmhrnet.deploy.backbone import rewrite_backbone
 from mmhrnet.deploy.necks import DeployHRNetV2, DeployHRNetV2p, rewrite_classifier
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.deploy.units import ConvUnit, can_fold, fold
+from mmhrnet.errors import ConfigError
 from mmhrnet.hub.features import Features
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
@@ -47,17 +48,17 @@ def optimize(
         The model in eval mode. It no longer trains, and its state dict is its own.
 
     Raises:
-        ValueError: No part of mmhrnet in the model, or an unknown switch.
+        ConfigError: No part of mmhrnet in the model, or an unknown switch.
     """
     known = [field.name for field in fields(Rewrites)]
     if unknown := sorted(set(switches) - set(known)):
-        raise ValueError(f'optimize knows no {", ".join(unknown)}; there are {", ".join(known)}')
+        raise ConfigError(f'optimize knows no {", ".join(unknown)}; there are {", ".join(known)}')
     rewrites = replace(rewrites or Rewrites(), **switches)
     kinds = {type(part) for part in model.modules()}
     if ConvUnit in kinds:
-        raise ValueError(f'{type(model).__name__} is optimized already')
+        raise ConfigError(f'{type(model).__name__} is optimized already')
     if not kinds & set(FORMS):
-        raise ValueError(
+        raise ConfigError(
             f'{type(model).__name__} holds no part of mmhrnet to optimize: give the type '
             "'mmhrnet.HRNet' to the backbone of its config"
         )

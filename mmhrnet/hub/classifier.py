@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.hub.features import checkpoint_activations, describe, keep_maps, take_indices
 from mmhrnet.models import HRNet, HRNetC
 from mmhrnet.models.checks import check_choice
@@ -117,7 +118,7 @@ class Classifier(nn.Module):
             The map before pooling and the list of maps, or the list alone.
 
         Raises:
-            ValueError: No such index or format.
+            ConfigError: No such index or format.
         """
         check_choice('output_fmt', output_fmt, ('NCHW',))
         taken = take_indices(indices)
@@ -145,7 +146,7 @@ class Classifier(nn.Module):
             The indices, from 0 up.
 
         Raises:
-            ValueError: No such index.
+            ConfigError: No such index.
         """
         taken = take_indices(indices)
         if prune_head or max(taken) < len(self.feature_info) - 1:
@@ -166,13 +167,13 @@ class Classifier(nn.Module):
             global_pool: 'avg', 'max' or ''; None keeps the one there is.
 
         Raises:
-            ValueError: A negative number, or classes without pooling.
+            ConfigError: A negative number, or classes without pooling.
         """
         pool = GlobalPool(self.global_pool.pool_type if global_pool is None else global_pool)
         if num_classes < 0:
-            raise ValueError(f'num_classes={num_classes} must be 0 (pooled features) or more')
+            raise ConfigError(f'num_classes={num_classes} must be 0 (pooled features) or more')
         if num_classes and not pool.pool_type:
-            raise ValueError(f"global_pool='' is for num_classes=0, not for {num_classes} classes")
+            raise ConfigError(f"global_pool='' is for num_classes=0, not for {num_classes} classes")
         weight = next(self.backbone.parameters())
         head = LinearHead(self.num_features, num_classes).train(self.training)
         self.num_classes = num_classes

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.models import HRNet, HRNetC
 from mmhrnet.models.checks import check_choice
 from mmhrnet.models.necks import HEAD_WIDTHS
@@ -63,13 +64,13 @@ def take_indices(indices: int | Sequence[int] | None, count: int = NUM_MAPS) -> 
     """Indices from 0 up: of all maps with None, the last n with an integer, negative from the end.
 
     Raises:
-        ValueError: None at all, or one that is not there.
+        ConfigError: None at all, or one that is not there.
     """
     if isinstance(indices, int):
         indices = range(count - indices, count)
     taken = list(range(count) if indices is None else indices)
     if not taken or not all(-count <= index < count for index in taken):
-        raise ValueError(f'The indices {taken} must be one or more of 0 to {count - 1}')
+        raise ConfigError(f'The indices {taken} must be one or more of 0 to {count - 1}')
     return [index % count for index in taken]
 
 
@@ -92,10 +93,10 @@ def checkpoint_activations(backbone: HRNet, enable: bool = True) -> None:
     """Sets ``with_cp`` of a built backbone.
 
     Raises:
-        ValueError: It is compiled.
+        ConfigError: It is compiled.
     """
     if enable and any(part._compiled_call_impl for part in backbone.modules()):
-        raise ValueError('Give either set_grad_checkpointing or compile=True')
+        raise ConfigError('Give either set_grad_checkpointing or compile=True')
     for part in backbone.modules():
         if hasattr(part, 'with_cp'):
             part.with_cp = enable
@@ -114,7 +115,7 @@ class Features(HRNet):
         options: Further arguments of ``HRNet``.
 
     Raises:
-        ValueError: Arguments that do not fit.
+        ConfigError: Arguments that do not fit.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from mmengine.model import initialize
 from torch import nn
 
 from mmhrnet.checkpoints import CheckpointError, fit, unwrap
+from mmhrnet.errors import ConfigError
 from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier
 from mmhrnet.hub.features import STREAMS, Features
 from mmhrnet.hub.names import NAMES, Name, default_cfg, parse_name, weights_of_timm
@@ -92,7 +93,7 @@ def create_model(
         backbone_options: Arguments of ``mmhrnet.HRNet``.
 
     Raises:
-        ValueError: An unknown name, arguments that exclude each other, or no such weights.
+        ConfigError: An unknown name, arguments that exclude each other, or no such weights.
         FileNotFoundError: No such checkpoint.
         CheckpointError: Weights that cannot be downloaded, read or fitted.
 
@@ -108,7 +109,7 @@ def create_model(
     if features_only or parsed.kind != 'hrnet':
         _check_idle(head, OF_CLASSIFIERS, 'hrnet_* without features_only')
     if output_stride != 32:
-        raise ValueError(f'output_stride={output_stride} cannot be built: HRNet ends at 32')
+        raise ConfigError(f'output_stride={output_stride} cannot be built: HRNet ends at 32')
     _check_options(backbone_options)
     backbone_options['in_channels'] = _channels(in_channels, in_chans)
     source = _source(parsed, pretrained, checkpoint)
@@ -185,12 +186,12 @@ def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str 
     if not pretrained:
         return checkpoint
     if checkpoint is not None:
-        raise ValueError('Give either pretrained=True or checkpoint')
+        raise ConfigError('Give either pretrained=True or checkpoint')
     if name.timm:
         return _of_timm(name.timm)
     weights = imagenet_weights()
     if name.arch not in weights:
-        raise ValueError(
+        raise ConfigError(
             f'There are no published weights of {name.arch}, only of {", ".join(weights)}; '
             f'{_hint(name.arch)}load your own with checkpoint=PATH'
         )
@@ -220,7 +221,7 @@ def _of_timm(name: str) -> str:
 def _channels(in_channels: int | None, in_chans: int | None) -> int:
     given = [channels for channels in (in_channels, in_chans) if channels is not None]
     if len(given) == 2:
-        raise ValueError('Give either in_channels or in_chans, which are the same')
+        raise ConfigError('Give either in_channels or in_chans, which are the same')
     return given[0] if given else 3
 
 
@@ -228,18 +229,18 @@ def _check_idle(given: Mapping[str, Any], idle: Mapping[str, Collection[Any]], u
     """Refuses values that would have no effect in the model that is built."""
     for key, values in idle.items():
         if given[key] not in values:
-            raise ValueError(f'{key}={given[key]} is for {use}')
+            raise ConfigError(f'{key}={given[key]} is for {use}')
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
     known = set(signature(HRNet).parameters) - NOT_OPTIONS
     for option in options:
         if option in NOT_OPTIONS:
-            raise ValueError(
+            raise ConfigError(
                 f'{option} is not to be given: the name says the network, checkpoint the weights'
             )
         if option not in known:
-            raise ValueError(f'{option!r} is no option, those are {", ".join(sorted(known))}')
+            raise ConfigError(f'{option!r} is no option, those are {", ".join(sorted(known))}')
 
 
 def _init_weights(model: nn.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.models import ARCHS
 
 KINDS = ('hrnet', 'hrnetv1', 'hrnetv2', 'hrnetv2p')
@@ -48,7 +49,7 @@ def parse_name(name: str) -> Name:
     """Reads a name of ours, or one of timm's with or without the tag of its weights.
 
     Raises:
-        ValueError: An unknown name or tag.
+        ConfigError: An unknown name or tag.
     """
     if name in NAMES:
         return Name(*NAMES[name])
@@ -56,11 +57,11 @@ def parse_name(name: str) -> Name:
     if base not in TIMM_NAMES:
         close = ' or '.join(map(repr, get_close_matches(name, [*NAMES, *TIMM_NAMES], n=2)))
         hint = f'did you mean {close}? ' if close else ''
-        raise ValueError(f'There is no model {name!r}: {hint}mmhrnet.list_models() names them all')
+        raise ConfigError(f'There is no model {name!r}: {hint}mmhrnet.list_models() names them all')
     arch, tags = TIMM_NAMES[base]
     if tag and tag not in tags:
         known = ' and '.join(weights_of_timm(arch))
-        raise ValueError(f'There are no weights {name!r}: timm has {known}')
+        raise ConfigError(f'There are no weights {name!r}: timm has {known}')
     return Name('hrnet', arch, f'{base}.{tag or tags[0]}')
 
 

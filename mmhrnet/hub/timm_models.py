@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.hub.features import NUM_MAPS
 from mmhrnet.hub.models import create_model, imagenet_weights
 from mmhrnet.hub.names import default_cfg
@@ -69,7 +70,7 @@ def _create(
     from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 
     if cache_dir is not None:
-        raise ValueError(f'cache_dir={cache_dir!r} has no effect here: set TORCH_HOME')
+        raise ConfigError(f'cache_dir={cache_dir!r} has no effect here: set TORCH_HOME')
     cfg = resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
     build = partial(create_model, f'hrnet_{arch}', checkpoint=_weights(name, cfg, pretrained))
     wrapped = features_only and 'feature_cls' in {**kwargs, **kwargs.get('feature_cfg', {})}
@@ -104,7 +105,7 @@ def _weights(name: str, cfg: Any, pretrained: bool) -> str | None:
         return None
     if source := cfg.file or cfg.url:
         return source
-    raise ValueError(
+    raise ConfigError(
         f'There are no published weights of {name}: give '
         'pretrained_cfg_overlay=dict(file=PATH), or pretrained=False'
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.models.hrnet import HRModule, HRNet
 
 CELL = 1.9  # inches that a map is wide
@@ -41,11 +42,11 @@ def record_streams(network: nn.Module) -> Iterator[Streams]:
         network: An HRNet, or any model with one in it.
 
     Raises:
-        ValueError: There is no ``mmhrnet.HRNet`` in it.
+        ConfigError: There is no ``mmhrnet.HRNet`` in it.
     """
     backbone = next((m for m in network.modules() if isinstance(m, HRNet)), None)
     if backbone is None:
-        raise ValueError(f'{type(network).__name__} has no mmhrnet.HRNet, whose streams these are')
+        raise ConfigError(f'{type(network).__name__} has no mmhrnet.HRNet, whose streams these are')
     streams = Streams()
     handles = [backbone.register_forward_pre_hook(lambda _, args: _start(streams, args[0]))]
     handles.append(backbone.layer1.register_forward_hook(_column(streams, 'stage 1', 1)))

@@ -40,7 +40,7 @@ def visualize_streams(
     try:
         with record_streams(predictor.model) as streams:
             predictor(pixels)
-    except ValueError as error:
+    except ConfigError as error:
         raise ConfigError(f'{config}: {error}') from error
     assert streams.image is not None  # noqa: S101
     with beside(out) as path:

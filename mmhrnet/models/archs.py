@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.models.checks import check_choice, check_count, check_keys, is_count, suggest
 
 EXPANSION = {'BASIC': 1, 'BOTTLENECK': 4}
@@ -59,16 +60,16 @@ def resolve_stages(arch: str | Mapping[str, Any]) -> tuple[Stage, ...]:
     """Stages of a named architecture, or of a host library's ``extra`` dict.
 
     Raises:
-        ValueError: Unknown name, or a description that is not four stages of one to four streams.
+        ConfigError: Unknown name, or a description that is not four stages of one to four streams.
     """
     if isinstance(arch, Mapping):
         check_keys('The stage description', arch, (*STAGES, 'upsample'), STAGES)
         return tuple(_parse_stage(name, arch[name]) for name in STAGES)
     if not isinstance(arch, str):
-        raise ValueError(f'arch={arch!r} must be a dict of stage1 to stage4, or a name like w32')
+        raise ConfigError(f'arch={arch!r} must be a dict of stage1 to stage4, or a name like w32')
     if arch not in ARCHS:
         hint = suggest(arch, ARCHS)
-        raise ValueError(f'arch={arch!r} is unknown: {hint}Known are {", ".join(ARCHS)}')
+        raise ConfigError(f'arch={arch!r} is unknown: {hint}Known are {", ".join(ARCHS)}')
     return ARCHS[arch]
 
 
@@ -99,14 +100,14 @@ def _parse_stage(name: str, cfg: Any) -> Stage:
         ('len(num_channels)', len(channels)),
     ):
         if found != streams:
-            raise ValueError(f'{name}: {key} is {found!r}, but {name} has {streams} stream(s)')
+            raise ConfigError(f'{name}: {key} is {found!r}, but {name} has {streams} stream(s)')
     return Stage(cfg['num_modules'], cfg['block'], tuple(blocks), tuple(channels))
 
 
 def _check_lists(stage: str, **lists: Any) -> None:
     for key, values in lists.items():
         if not isinstance(values, (list, tuple)) or not all(map(is_count, values)):
-            raise ValueError(
+            raise ConfigError(
                 f'{stage}.{key}={values!r} must list positive integers, one for each stream'
             )
 
@@ -115,7 +116,7 @@ def extra_switches(arch: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """The constructor arguments that mmpose keeps inside ``extra``.
 
     Raises:
-        ValueError: ``upsample`` or ``stage4`` is no dict, or has a switch of another kind.
+        ConfigError: ``upsample`` or ``stage4`` is no dict, or has a switch of another kind.
     """
     if not isinstance(arch, Mapping):
         return {}

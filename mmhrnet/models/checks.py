@@ -1,4 +1,4 @@
-"""Checks of arguments: each mistake is one ValueError that names the argument and the fix."""
+"""Checks of arguments: each mistake is one ConfigError that names the argument and the fix."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 from torch import Tensor
 from torch.fx import Proxy
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.registry import MODELS
 
 Init = TypeVar('Init', bound=Callable[..., None])
@@ -35,7 +36,7 @@ def suggest(name: object, known: Collection[str]) -> str:
 
 
 def check_arguments(init: Init) -> Init:
-    """Decorates an ``__init__``: arguments that it does not take are a ValueError."""
+    """Decorates an ``__init__``: arguments that it does not take are a ConfigError."""
     accepted = signature(init)
     known = [name for name in accepted.parameters if name != 'self']
 
@@ -46,7 +47,7 @@ def check_arguments(init: Init) -> Init:
         try:
             accepted.bind(self, *args, **kwargs)
         except TypeError as error:
-            raise ValueError(f'{name}: {error}. It takes {_join(known)}') from error
+            raise ConfigError(f'{name}: {error}. It takes {_join(known)}') from error
         init(self, *args, **kwargs)
 
     return cast(Init, checked)
@@ -57,14 +58,14 @@ def check_keys(
 ) -> None:
     """A dict with known keys alone, all required ones among them."""
     if not isinstance(given, Mapping):
-        raise ValueError(f'{name}={given!r} must be a dict of {_join(known)}')
+        raise ConfigError(f'{name}={given!r} must be a dict of {_join(known)}')
     for key in given:
         if key not in known:
             hint = suggest(key, known)
-            raise ValueError(f'{name} takes no {key!r}: {hint}It takes {_join(known)}')
+            raise ConfigError(f'{name} takes no {key!r}: {hint}It takes {_join(known)}')
     missing = [key for key in required if key not in given]
     if missing:
-        raise ValueError(f'{name} lacks {missing}: there is no {missing[0]!r} in {list(given)}')
+        raise ConfigError(f'{name} lacks {missing}: there is no {missing[0]!r} in {list(given)}')
 
 
 def is_count(value: Any, least: int = 1) -> bool:
@@ -73,20 +74,20 @@ def is_count(value: Any, least: int = 1) -> bool:
 
 def check_count(name: str, value: Any) -> int:
     if not is_count(value):
-        raise ValueError(f'{name}={value!r} must be a positive integer')
+        raise ConfigError(f'{name}={value!r} must be a positive integer')
     return value
 
 
 def check_flags(**flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
-            raise ValueError(f'{name}={value!r} must be True or False')
+            raise ConfigError(f'{name}={value!r} must be True or False')
 
 
 def check_choice(name: str, value: Any, known: Collection[str]) -> None:
     if not isinstance(value, str) or value not in known:
         choices = ' or '.join(map(repr, known))
-        raise ValueError(
+        raise ConfigError(
             f'{name}={value!r} is unknown: {suggest(value, known)}It must be {choices}'
         )
 
@@ -95,7 +96,7 @@ def check_widths(in_channels: Any) -> tuple[int, ...]:
     """Channels of several maps, as a tuple."""
     several = isinstance(in_channels, Sequence) and not isinstance(in_channels, str)
     if not several or not in_channels or not all(map(is_count, in_channels)):
-        raise ValueError(
+        raise ConfigError(
             f'in_channels={in_channels!r} must list the channels of each input, positive integers'
         )
     return tuple(in_channels)
@@ -110,24 +111,24 @@ def can_check(x: Any) -> bool:
 def check_maps(name: str, xs: Any, channels: Sequence[int]) -> None:
     """Maps (N, channels[i], H_i, W_i), one for each of the channels."""
     if not isinstance(xs, (list, tuple)) or not all(isinstance(x, Tensor) for x in xs):
-        raise ValueError(f'{name} takes a list or tuple of maps, it got {_describe(xs)}')
+        raise ConfigError(f'{name} takes a list or tuple of maps, it got {_describe(xs)}')
     shapes = [tuple(x.shape) for x in xs]
     if any(len(shape) != 4 for shape in shapes):
-        raise ValueError(f'{name} takes maps (N, C, H, W), it got the shapes {shapes}')
+        raise ConfigError(f'{name} takes maps (N, C, H, W), it got the shapes {shapes}')
     found = tuple(shape[1] for shape in shapes)
     if found != tuple(channels):
-        raise ValueError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
+        raise ConfigError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
 
 
 def check_image(name: str, x: Any, channels: int, smallest: int) -> None:
     """Images (N, channels, H, W) of floating-point numbers."""
     takes = f'it takes (N, {channels}, H, W) with H and W of {smallest} or more'
     if not isinstance(x, Tensor):
-        raise ValueError(f'{name} got {_describe(x)}: {takes}, one Tensor')
+        raise ConfigError(f'{name} got {_describe(x)}: {takes}, one Tensor')
     if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < smallest:
-        raise ValueError(f'{name} got an input of shape {tuple(x.shape)}, {takes}')
+        raise ConfigError(f'{name} got an input of shape {tuple(x.shape)}, {takes}')
     if not x.is_floating_point():
-        raise ValueError(f'{name} got an input of {x.dtype}: normalize it, or call x.float()')
+        raise ConfigError(f'{name} got an input of {x.dtype}: normalize it, or call x.float()')
 
 
 def check_init_cfg(init_cfg: Any) -> None:
@@ -136,14 +137,14 @@ def check_init_cfg(init_cfg: Any) -> None:
     for cfg in cfgs if init_cfg is not None else ():
         check_cfg('init_cfg', cfg, WEIGHT_INITIALIZERS, list(WEIGHT_INITIALIZERS.module_dict))
         if cfg['type'] == 'Pretrained' and not isinstance(cfg.get('checkpoint'), str):
-            raise ValueError(f'init_cfg={cfg!r} must say checkpoint, the path or URL of one')
+            raise ConfigError(f'init_cfg={cfg!r} must say checkpoint, the path or URL of one')
 
 
 def check_cfg(name: str, cfg: Any, registry: Registry, known: Collection[str]) -> None:
     """A dict whose type is a class, or a name in the registry or in that of the running host."""
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         example = f'dict(type={next(iter(known))!r}, ...)'
-        raise ValueError(f'{name}={cfg!r} must be a dict with a type, like {example}')
+        raise ConfigError(f'{name}={cfg!r} must be a dict with a type, like {example}')
     kind = cfg['type']
     with registry.switch_scope_and_registry(None) as host:
         found = isclass(kind)
@@ -151,7 +152,7 @@ def check_cfg(name: str, cfg: Any, registry: Registry, known: Collection[str]) -
             found = bool(registry.get(kind) or host.get(kind))
     if not found:
         hint = suggest(kind, known)
-        raise ValueError(f'{name}: type {kind!r} is unknown: {hint}Known are {_join(known)}')
+        raise ConfigError(f'{name}: type {kind!r} is unknown: {hint}Known are {_join(known)}')
 
 
 @contextmanager
@@ -171,7 +172,7 @@ def building(conv_cfg: Any, norm_cfg: Any) -> Iterator[None]:
         blamed = _blamed(error)
         if blamed is None or given[blamed] is None:
             raise
-        raise ValueError(
+        raise ConfigError(
             f'No layer can be built with {blamed}={given[blamed]!r}: {_reason(error)}'
         ) from error
 

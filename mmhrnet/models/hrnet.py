@@ -25,6 +25,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.models.archs import Stage, extra_switches, resolve_stages
 from mmhrnet.models.blocks import BLOCKS, INIT_CFG, Layers, ResidualBlock, norm_at, recompute
 from mmhrnet.models.checks import (
@@ -141,7 +142,7 @@ class HRNet(BaseModule):
         out_strides: Stride of each output with respect to the input, in pixels.
 
     Raises:
-        ValueError: A description, option or input size that does not fit.
+        ConfigError: A description, option or input size that does not fit.
 
     Example:
         >>> [tuple(y.shape) for y in HRNet('w18')(torch.rand(1, 3, 65, 64))]
@@ -211,7 +212,7 @@ class HRNet(BaseModule):
         try:
             self.compile_modules(**(compile if isinstance(compile, Mapping) else {}))
         except BUILD_ERRORS as error:
-            raise ValueError(f'compile={compile!r} is not for torch.compile: {error}') from error
+            raise ConfigError(f'compile={compile!r} is not for torch.compile: {error}') from error
 
     def compile_modules(self, **options: Any) -> None:
         """Compiles the blocks of stage 1 and the modules of the other stages, in place.
@@ -266,7 +267,7 @@ class HRNet(BaseModule):
         """The maps of the two first convolutions, ``(N, 64, H/2, W/2)`` and ``(N, 64, H/4, W/4)``.
 
         Raises:
-            ValueError: An input that does not fit.
+            ConfigError: An input that does not fit.
         """
         if can_check(x):
             self._check_input(x)
@@ -291,13 +292,13 @@ class HRNet(BaseModule):
     def _check_input(self, x: Tensor) -> None:
         check_image('HRNet', x, self.in_channels, MIN_SIZE)
         if not len(x) and any(m.training for m in self.modules() if isinstance(m, _BatchNorm)):
-            raise ValueError('HRNet got an empty batch in training: its norms have no statistics')
+            raise ConfigError('HRNet got an empty batch in training: its norms have no statistics')
 
     def train(self, mode: bool = True) -> HRNet:
         """Sets the mode; frozen stages and, with ``norm_eval``, all BatchNorms stay in eval mode.
 
         Raises:
-            ValueError: ``norm_eval`` with statistics that no training has set: activations would
+            ConfigError: ``norm_eval`` with statistics that no training has set: activations would
                 grow without bound and the first loss be NaN.
         """
         super().train(mode)
@@ -328,9 +329,9 @@ def _init_cfg(init_cfg: Any, pretrained: str | None) -> Any:
     if pretrained is None:
         return deepcopy(INIT_CFG) if init_cfg is None else init_cfg
     if init_cfg is not None:
-        raise ValueError('Give either pretrained or init_cfg, not both')
+        raise ConfigError('Give either pretrained or init_cfg, not both')
     if not isinstance(pretrained, str):
-        raise ValueError(f'pretrained={pretrained!r} must be the path or URL of a checkpoint')
+        raise ConfigError(f'pretrained={pretrained!r} must be the path or URL of a checkpoint')
     return dict(type='Pretrained', checkpoint=pretrained)
 
 
@@ -351,19 +352,19 @@ def _switches(
 def _resize(mode: str, align_corners: bool | None) -> partial[Tensor]:
     check_choice('upsample', mode, ('nearest', 'bilinear'))
     if mode == 'nearest' and align_corners is not None:
-        raise ValueError("align_corners needs upsample='bilinear'")
+        raise ConfigError("align_corners needs upsample='bilinear'")
     return partial(F.interpolate, mode=mode, align_corners=align_corners)
 
 
 def _check_options(frozen_stages: Any, memory_format: Any, compile: Any, with_cp: bool) -> None:
     if not is_count(frozen_stages, least=-1) or frozen_stages > 4:
-        raise ValueError(f'frozen_stages={frozen_stages!r} must be an integer from -1 to 4')
+        raise ConfigError(f'frozen_stages={frozen_stages!r} must be an integer from -1 to 4')
     if memory_format not in (None, 'channels_last'):
-        raise ValueError(f"memory_format={memory_format!r} must be 'channels_last' or None")
+        raise ConfigError(f"memory_format={memory_format!r} must be 'channels_last' or None")
     if not isinstance(compile, (bool, Mapping)):
-        raise ValueError(f'compile={compile!r} must be True, False or a dict of its options')
+        raise ConfigError(f'compile={compile!r} must be True, False or a dict of its options')
     if with_cp and compile:
-        raise ValueError(
+        raise ConfigError(
             'Give either with_cp or compile: a compiled graph cannot hold the running statistics '
             'still while it recomputes'
         )
@@ -374,7 +375,7 @@ def _check_statistics(norms: Sequence[_BatchNorm]) -> None:
         if norm.running_mean is not None and norm.running_mean.any():
             return
     if norms:
-        raise ValueError(
+        raise ConfigError(
             'norm_eval=True, but the BatchNorm statistics are those of a fresh network, so that '
             'training would give NaN. Load pretrained weights (init_cfg, pretrained, load_from), '
             'or train from scratch with norm_eval=False (tools/train.py --from-scratch)'

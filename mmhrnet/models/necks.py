@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmhrnet.errors import ConfigError
 from mmhrnet.models.blocks import INIT_CFG, Bottleneck, Layers
 from mmhrnet.models.checks import (
     building,
@@ -42,7 +43,7 @@ def check_pyramid(inputs: Sequence[Tensor], channels: Sequence[int], num_outs: i
     check_maps('HRNetV2p', inputs, channels)
     smallest = 2 ** (num_outs - 1)
     if min(inputs[0].shape[2:]) < smallest:
-        raise ValueError(
+        raise ConfigError(
             f'HRNetV2p with num_outs={num_outs} needs a first map of {smallest} or more '
             f'each way (an image of {4 * smallest}), it got {tuple(inputs[0].shape[2:])}'
         )
@@ -53,7 +54,9 @@ def check_octaves(inputs: Sequence[Tensor], channels: Sequence[int]) -> None:
     sizes = [tuple(x.shape[2:]) for x in inputs]
     for (h, w), after in pairwise(sizes):
         if after != (-(-h // 2), -(-w // 2)):
-            raise ValueError(f'HRNetC takes maps each half as large as the one before, not {sizes}')
+            raise ConfigError(
+                f'HRNetC takes maps each half as large as the one before, not {sizes}'
+            )
 
 
 @MODELS.register_module()
@@ -80,7 +83,7 @@ class HRNetV2(BaseModule):
         init_cfg: MMEngine's initialization config.
 
     Raises:
-        ValueError: Options or inputs that do not fit.
+        ConfigError: Options or inputs that do not fit.
     """
 
     @check_arguments
@@ -135,7 +138,7 @@ class HRNetC(BaseModule):
         init_cfg: MMEngine's initialization config.
 
     Raises:
-        ValueError: Options or inputs that do not fit.
+        ConfigError: Options or inputs that do not fit.
     """
 
     @check_arguments
@@ -153,7 +156,7 @@ class HRNetC(BaseModule):
         super().__init__(init_cfg or deepcopy(INIT_CFG))
         self.in_channels = check_widths(in_channels)
         if len(self.in_channels) != len(HEAD_WIDTHS):
-            raise ValueError(f'in_channels={in_channels!r}: HRNetC takes {len(HEAD_WIDTHS)} maps')
+            raise ConfigError(f'in_channels={in_channels!r}: HRNetC takes {len(HEAD_WIDTHS)} maps')
         check_count('out_channels', out_channels)
         check_flags(bias=bias, pool=pool)
         self.pool = pool
@@ -208,7 +211,7 @@ class HRNetV2p(BaseModule):
         init_cfg: MMEngine's initialization config.
 
     Raises:
-        ValueError: Options or inputs that do not fit.
+        ConfigError: Options or inputs that do not fit.
     """
 
     @check_arguments

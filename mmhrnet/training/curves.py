@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from mmhrnet.errors import UserError
 from mmhrnet.files import beside
 from mmhrnet.hub.published import LESS_IS_BETTER, PUBLISHED_AS
 from mmhrnet.inference.pictures import PLAIN_TEXT
@@ -29,7 +30,7 @@ INVISIBLE = '\u200b'
 STYLES = ('-', '--', ':', '-.')
 
 
-class LogError(ValueError):
+class LogError(UserError, ValueError):
     """Logs that are not there or cannot be read, with what to do about it."""
 
 

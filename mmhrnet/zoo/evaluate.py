@@ -12,16 +12,15 @@ import torch
 import yaml
 
 import mmhrnet
-from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.check import config_errors
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.files import check_folder, write_text
 from mmhrnet.hub.published import Evaluation, ZooRow, compare_to_published, zoo_markdown, zoo_table
 from mmhrnet.terminal import CONSOLE
 from mmhrnet.training.evaluate import build_test_runner
 from mmhrnet.training.report import count_images
 
-EXPECTED_ERRORS = (ConfigError, CheckpointError, OSError)
+EXPECTED_ERRORS = (UserError, OSError)
 
 
 class Entry(NamedTuple):
