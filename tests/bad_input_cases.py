@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p, apis, create_model
 from mmhrnet.config.check import check_data, check_device, check_weights, config_errors
@@ -653,11 +652,8 @@ def said(text: str) -> Callable[[Path], None]:
 
 
 def loader(**options: Any) -> Callable[[Path], None]:
-    def build(_: Path) -> None:
-        with config_errors():
-            DataLoader([1], **options)
-
-    return build
+    settings = dict(dataset=dict(type='A'), **options)
+    return data(f'train_dataloader = {settings}')
 
 
 def trained(content: str) -> Callable[[Path], None]:
@@ -766,7 +762,10 @@ CONFIGS: Table = {
         built(type=Lacks, error=ValueError, text='Invalid learning rate: -1'),
         "type='Lacks' cannot be used here: Invalid learning rate: -1",
     ),
-    'workers that are to stay': (loader(persistent_workers=True), "DataLoader' .*num_workers > 0"),
+    'workers that are to stay': (
+        loader(persistent_workers=True),
+        'train_dataloader .*num_workers > 0',
+    ),
     'batch of nothing': (loader(batch_size=0), 'cannot be used here: batch_size should be'),
     'streams without gradients': (
         said('Expected to have finished reduction in the prior iteration before'),

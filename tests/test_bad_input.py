@@ -128,7 +128,7 @@ def test_mixed_precision_of_a_config_needs_a_gpu() -> None:
 
 def test_a_backend_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    with config_errors_of("type='TensorboardVisBackend' cannot be used here: .*pip install"):
+    with config_errors_of('What the config names cannot be used here: .*pip install'):
         TensorboardVisBackend(str(tmp_path)).add_scalar('loss', 1)
 
 

@@ -9,19 +9,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import walk_tb
-from types import FrameType
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
+from torch.utils.data import DataLoader
 
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.dataset.check import check_contents
 from mmhrnet.config.walk import LOADERS, datasets, dicts
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.models.checks import suggest
 
 LOGGER = logging.getLogger(__name__)
@@ -39,6 +38,7 @@ TORCH_SAYS = {  # part of what it says: what that means here
         'variable CXX), or set compile=False'
     ),
 }
+LOADER_OPTIONS = ('batch_size', 'num_workers', 'persistent_workers', 'prefetch_factor', 'timeout')
 # Keys of MMCV 1.x, which nothing reads any more, and those that took their place.
 OLD_KEYS = {
     'data': 'train_dataloader, val_dataloader, test_dataloader (batch_size for samples_per_gpu)',
@@ -181,17 +181,20 @@ def _warn_of_new_key(cfg: Config, key: str) -> None:
 
 @contextmanager
 def config_errors() -> Iterator[None]:
-    """Turns what a config makes registries, hosts, torch and mmhrnet raise into a ConfigError."""
+    """Turns what a config makes registries, hosts and torch raise into a ConfigError."""
     try:
         yield
+    except UserError:
+        raise
     except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         text = _explain(error, str(error.args[0]) if error.args else '')
-        if isinstance(error, ConfigError) or not text:
+        if not text:
             raise
         raise ConfigError(text) from error
 
 
 def _explain(error: Exception, text: str) -> str:
+    built = getattr(error, 'built', '')  # by the bridge mmengine_build
     unknown = UNKNOWN_TYPE.match(text)
     if unknown:
         kind, (prefix, _, name) = unknown['kind'], unknown['type'].rpartition('.')
@@ -203,29 +206,12 @@ def _explain(error: Exception, text: str) -> str:
         )
     if isinstance(error, TypeError):
         return text if WRONG_ARGUMENT.match(text) else ''
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    if _module(frames[-1]).startswith('mmhrnet.'):  # written for those who use it
-        return text if type(error) is ValueError else ''
     if isinstance(error, RuntimeError) and not NOT_INSTALLED.search(text):
         return next((means for says, means in TORCH_SAYS.items() if says in text), '')
-    return _of_a_type(error, text, frames)
-
-
-def _of_a_type(error: Exception, text: str, frames: list[FrameType]) -> str:
-    """What a type that the config names says while it is built, or of a package that it lacks."""
-    built = any(frame.f_code.co_name == 'build_from_cfg' for frame in frames)
-    loading = _module(frames[-1]).startswith('torch.utils.data')  # built by the runner
-    if not text or isinstance(error, KeyError):
+    if not text or isinstance(error, KeyError) or not (built or isinstance(error, ImportError)):
         return ''
-    if not (built or loading or isinstance(error, ImportError)):
-        return ''
-    owners = (frame.f_locals['self'] for frame in reversed(frames) if 'self' in frame.f_locals)
-    owner = next((f'type={type(owner).__name__!r} ' for owner in owners), '')
-    return f'{owner}cannot be used here: {" ".join(text.split())}'
-
-
-def _module(frame: FrameType) -> str:
-    return frame.f_globals.get('__name__', '')
+    what = f'type={built!r}' if built else 'What the config names'
+    return f'{what} cannot be used here: {" ".join(text.split())}'
 
 
 def _registered(scope: str, kind: str) -> set[str]:
@@ -249,6 +235,17 @@ def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
             raise ConfigError(f'{name} must be a dict with a dataset, it is {loader!r}')
         if loader is not None and not isinstance(loader.get('dataset'), dict):
             raise ConfigError(f'{name}.dataset must be a dict, it is {loader.get("dataset")!r}')
+        if loader is not None:
+            _try_loader(name, loader)
+
+
+def _try_loader(name: str, loader: ConfigDict) -> None:
+    """Hands the options of a loader to torch, with data that start no worker."""
+    options = {key: loader[key] for key in LOADER_OPTIONS if key in loader}
+    try:
+        DataLoader(range(1), **options)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f'{name} cannot be used here: {error}') from error
 
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:
