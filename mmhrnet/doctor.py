@@ -19,6 +19,7 @@ from io import StringIO
 from pathlib import Path
 
 from mmhrnet.bridges import bridge_reasons
+from mmhrnet.hosts import known_hosts
 
 # Lowest version that is tested, and the name that pip knows it by. They stand in pyproject.toml
 # too, but for OpenCV, MMEngine and MMCV: a declared one would overwrite another build of theirs.
@@ -37,26 +38,15 @@ REQUIRED = {
     'rich': ('13.0', 'rich'),
     'safetensors': ('0.4', 'safetensors'),
 }
-HOSTS = {
-    'mmdet': ('3.2.0', 'mmdet'),
-    'mmpose': ('1.2.0', 'mmpose'),
-    'mmseg': ('1.2.1', 'mmsegmentation'),
-    'mmpretrain': ('1.2.0', 'mmpretrain'),
-}
 OTHERS = ('xtcocotools', 'setuptools', 'timm', 'onnx', 'onnxruntime', 'openvino')
 # The maintained forks have the modules of the originals under other names.
 FORKS = {
     'mmengine': 'onedl-mmengine',
     'mmcv-lite': 'onedl-mmcv',
-    'mmdet': 'onedl-mmdetection',
-    'mmsegmentation': 'onedl-mmsegmentation',
-    'mmpretrain': 'onedl-mmpretrain',
 }
 OPENCV = ('opencv-python-headless',)
 DECLARE_OPENCV = ('mmengine', 'mmcv-lite', 'onedl-mmcv', 'onedl-mmsegmentation')
 NEEDS_OF_MMENGINE = ('addict', 'pyyaml', 'termcolor', 'yapf')
-# mmpose declares chumpy, which pip cannot build and nothing imports.
-POSE = 'pip install json_tricks munkres scipy && pip install --no-deps mmpose'
 OLD_ABI = re.compile(r'numpy\.\w+ size changed|compiled using NumPy 1|_ARRAY_API|multiarray')
 
 
@@ -92,12 +82,14 @@ def install_command(modules: Sequence[str]) -> str:
     Of MMEngine and MMCV it names the line that is here, the original or OneDL's. An OpenCV that
     is not called opencv-python, which these two declare, stays, and so does NumPy 1.
     """
-    if 'mmpose' in modules:
-        return POSE
-    known = {**REQUIRED, **HOSTS}
-    names = [known[module][1] for module in modules]
-    if any(name in FORKS.values() for name in distributions('mmengine')):
-        names = [FORKS.get(name, name) for name in names]
+    hosts = known_hosts()
+    special = [hosts[module].install for module in modules if module in hosts]
+    if any(special):
+        return next(filter(None, special))
+    names = [_tested()[module][1] for module in modules]
+    forks = {host.distribution: host.fork for host in hosts.values() if host.fork} | FORKS
+    if any(name in forks.values() for name in distributions('mmengine')):
+        names = [forks.get(name, name) for name in names]
     openmm = [name for name in names if name in DECLARE_OPENCV]
     others = [name for name in names if name not in (*openmm, *(OPENCV if openmm else ()))]
     numpy = ["'numpy<2'"] if _major('numpy') == 1 else []
@@ -105,6 +97,12 @@ def install_command(modules: Sequence[str]) -> str:
         return f'pip install {" ".join([*others, *openmm, *numpy])}'
     others += NEEDS_OF_MMENGINE
     return f'pip install {" ".join([*others, *numpy])} && pip install --no-deps {" ".join(openmm)}'
+
+
+def _tested() -> dict[str, tuple[str, str]]:
+    """Lowest version and pip's name of what is required, and of the hosts."""
+    hosts = {name: (host.floor, host.distribution) for name, host in known_hosts().items()}
+    return {**REQUIRED, **hosts}
 
 
 def distributions(module: str) -> list[str]:
@@ -120,7 +118,7 @@ def _owners() -> Mapping[str, list[str]]:
 def _versions() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [('module', 'version', 'from')]
     rows.append(('python', platform.python_version(), ''))
-    for module in ('mmhrnet', *REQUIRED, *HOSTS, *OTHERS):
+    for module in ('mmhrnet', *_tested(), *OTHERS):
         names = distributions(module)
         version = ', '.join(map(metadata.version, names))
         source = ', '.join(names) or _folder(module)
@@ -142,7 +140,9 @@ def _bridges() -> list[tuple[str, ...]]:
 
 
 def _doubles() -> list[str]:
-    found = {module: distributions(module) for module in ('cv2', 'mmengine', 'mmcv', *HOSTS)}
+    found = {
+        module: distributions(module) for module in ('cv2', 'mmengine', 'mmcv', *known_hosts())
+    }
     # OneDL's own requirements bring two builds of OpenCV; of one version, either one works.
     same = len(set(map(metadata.version, found['cv2']))) == 1
     return [
@@ -155,7 +155,7 @@ def _doubles() -> list[str]:
 
 def _old() -> list[str]:
     found = []
-    for module, (floor, _) in {**REQUIRED, **HOSTS}.items():
+    for module, (floor, _) in _tested().items():
         for name in distributions(module):
             version = metadata.version(name)
             if _parts(version) < _parts(floor):
@@ -165,7 +165,7 @@ def _old() -> list[str]:
 
 def _failing() -> list[str]:
     found = []
-    for module in (*REQUIRED, *HOSTS):
+    for module in _tested():
         if find_spec(module) is not None:
             found += _import_error(module)
     return found

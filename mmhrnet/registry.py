@@ -8,7 +8,12 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmhrnet', locations=['mmhrnet.models'])
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='mmhrnet',
+    locations=['mmhrnet.models', 'mmhrnet.hosts.network'],
+)
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='mmhrnet', locations=['mmhrnet.training.hooks']
 )

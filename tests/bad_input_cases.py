@@ -698,7 +698,7 @@ CONFIGS: Table = {
     'data a list': (data('train_dataloader = [1]'), 'train_dataloader must be a dict'),
     'data without a set': (data('train_dataloader = dict()'), 'train_dataloader.dataset must be'),
     'data set None': (data('train_dataloader = dict(dataset=None)'), 'dataset must be a dict'),
-    'scope of mini': (text(MODEL, mini=True), '--mini takes configs of mmdet, mmpose'),
+    'scope of mini': (text(MODEL, mini=True), 'set default_scope to one of mmdet, mmpose'),
     'data root missing': (
         lambda folder: apis.make_config(DETECTOR, data_root=str(folder / 'no')),
         'no is no folder',

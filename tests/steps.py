@@ -13,7 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 
 from mmhrnet.config.edit import use_scratch
-from mmhrnet.config.walk import dicts
+from mmhrnet.walk import dicts
 
 SIDE = 128  # pixels of the drawn image, and what larger sizes of detectors are replaced by
 SMALL = {'mmdet': SIDE, 'mmseg': 64, 'mmpretrain': 64}

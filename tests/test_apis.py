@@ -15,10 +15,10 @@ from PIL import Image
 from mmhrnet import apis
 from mmhrnet.config.check import check_data, check_weights
 from mmhrnet.config.edit import use_train_split
-from mmhrnet.config.walk import datasets
 from mmhrnet.deploy import load as deploy_load
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.training.curves import plot_curves
+from mmhrnet.walk import datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'

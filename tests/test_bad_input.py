@@ -24,9 +24,9 @@ from PIL import Image
 
 from mmhrnet import HRNet, apis
 from mmhrnet.config.check import check_data, config_errors, merge_options
-from mmhrnet.config.walk import dicts
 from mmhrnet.datasets import mini_root
 from mmhrnet.inference.predict import _bgr
+from mmhrnet.walk import dicts
 
 ROOT = Path(__file__).resolve().parents[1]
 MASK_RCNN = 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco'

@@ -26,6 +26,7 @@ from mmhrnet.bridges import (
 )
 from mmhrnet.bridges.imports import after_import
 from mmhrnet.bridges.oks_eval import COCOeval
+from mmhrnet.hosts import host_names
 
 
 def python(code: str, *path: Path) -> subprocess.CompletedProcess:
@@ -128,7 +129,7 @@ def test_host_bounds_steps_aside(tmp_path: Path) -> None:
 
 
 def test_host_bounds_reads_the_installed_hosts() -> None:
-    for host in host_bounds.HOSTS:
+    for host in host_names():
         for package in host_bounds.PACKAGES:
             says = re.search(r"[_A-Z](?:maximum_version|MAX) = '", _source(host))
             bound = host_bounds.upper_bound(host, package)

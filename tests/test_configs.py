@@ -13,7 +13,6 @@ from mmengine.config import Config
 
 from mmhrnet.cli import main
 from mmhrnet.config.build import input_size
-from mmhrnet.config.walk import dicts
 from mmhrnet.hub.published import (
     metafile_models,
     model_tables,
@@ -22,6 +21,7 @@ from mmhrnet.hub.published import (
     result_table,
 )
 from mmhrnet.models import ARCHS
+from mmhrnet.walk import dicts
 from mmhrnet.zoo.complexity import Complexity, count_config
 
 ROOT = Path(__file__).resolve().parents[1]

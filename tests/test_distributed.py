@@ -27,11 +27,11 @@ from torch import distributed as dist
 from torch import nn
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.config.walk import dicts
 from mmhrnet.files import UNFINISHED
 from mmhrnet.training import launch
 from mmhrnet.training.hooks.broadcast_buffers import BroadcastBuffersHook
 from mmhrnet.training.hooks.latest import newest_intact
+from mmhrnet.walk import dicts
 
 ROOT = Path(__file__).resolve().parents[1]
 BASH = shutil.which('bash') or 'bash'

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from mmhrnet import cli, doctor
 from mmhrnet.config.load import load_config
 from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import known_hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(ROOT.glob('configs/mm*/*.py'))
@@ -69,7 +71,8 @@ def test_floors_are_those_that_are_declared() -> None:
     floors = {name: floor for floor, name in doctor.REQUIRED.values()}
     undeclared = {'mmengine', 'mmcv-lite', 'opencv-python-headless'}
     assert dict(DECLARED.findall(text)) == {k: v for k, v in floors.items() if k not in undeclared}
-    for floor, name in [*doctor.HOSTS.values(), doctor.REQUIRED['mmengine']]:
+    hosts = [(host.floor, host.distribution) for host in known_hosts().values()]
+    for floor, name in [*hosts, doctor.REQUIRED['mmengine']]:
         if name != 'mmpose':  # which is installed without what it declares
             assert f'"{name}>={floor.removesuffix(".0")}' in text, name
 
@@ -118,7 +121,8 @@ def test_a_library_that_cannot_be_imported(
     (tmp_path / 'mmfake').mkdir()
     (tmp_path / 'mmfake/__init__.py').write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(doctor, 'HOSTS', {'mmfake': ('1.0', 'mmfake')})
+    fake = replace(known_hosts()['mmdet'], name='mmfake', distribution='mmfake')
+    monkeypatch.setattr(doctor, 'known_hosts', lambda: {'mmfake': fake})
     (line,) = doctor.find_problems()
     assert line.startswith('mmfake cannot be imported')
     assert advice in line

@@ -28,10 +28,10 @@ from torch import nn
 
 from mmhrnet import checkpoints
 from mmhrnet.config.load import load_config
-from mmhrnet.config.walk import dicts
 from mmhrnet.config.weights import check_complete
 from mmhrnet.training.hooks import AtomicCheckpointHook
 from mmhrnet.training.run import use_hooks
+from mmhrnet.walk import dicts
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('mm*/*.py'))

@@ -24,8 +24,8 @@ import mmhrnet
 from mmhrnet import apis
 from mmhrnet.config.build import build_tensor_model
 from mmhrnet.config.swap import replace
-from mmhrnet.config.walk import dicts
 from mmhrnet.models.archs import as_extra
+from mmhrnet.walk import dicts
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {'HRNet': 'HRNet', 'HRFPN': 'HRNetV2p', 'HRFuseScales': 'HRNetC'}

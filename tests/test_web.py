@@ -20,7 +20,8 @@ import pytest
 
 from mmhrnet.datasets.images import read_image
 from mmhrnet.errors import ConfigError
-from mmhrnet.inference.web import PUBLISHED, TASKS, WHOLE_IMAGE, Demo, list_configs, serve
+from mmhrnet.hosts import known_hosts
+from mmhrnet.inference.web import PUBLISHED, WHOLE_IMAGE, Demo, list_configs, serve
 
 pytest.importorskip('gradio', reason='the web page needs gradio')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -92,10 +93,12 @@ def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_four_tasks_have_their_configs() -> None:
-    for library in TASKS.values():
-        configs = list_configs(library)
+    tasks = list_configs()
+    assert list(tasks) == ['detection', 'pose', 'segmentation', 'classification']
+    for host in known_hosts().values():
+        configs = tasks[host.task]
         assert len(configs) > 5
-        assert all(config.startswith(f'configs/{library}/') for config in configs)
+        assert all(config.startswith(f'configs/{host.name}/') for config in configs)
 
 
 def test_one_thread_computes_for_all_visitors(

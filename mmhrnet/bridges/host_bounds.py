@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 from mmhrnet.bridges.imports import around_import
+from mmhrnet.hosts import host_names
 
-HOSTS = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain')
 PACKAGES = ('mmcv', 'mmengine')
 BOUND = r"^(?:{0}_maximum_version|{1}_MAX)\s*=\s*'([^']+)'"
 
@@ -65,14 +65,14 @@ def refused(host: str) -> dict[str, str]:
 def reason() -> str | None:
     refusals = [
         f'{host} refuses {package} {installed_version(package)}'
-        for host in HOSTS
+        for host in host_names()
         for package in refused(host)
     ]
     return ', '.join(refusals) or None
 
 
 def install() -> None:
-    for host in HOSTS:
+    for host in host_names():
         if refused(host):
             around_import(host, _state_accepted_versions)
 

@@ -41,7 +41,7 @@ def _build_for_its_host(module: ModuleType) -> None:
     @wraps(original)
     def build_from_cfg(cfg: Any, registry: Any, default_args: Any = None) -> Any:
         if isinstance(cfg, dict) and _is_hrnet(cfg.get('type')):
-            from mmhrnet.models import build_hrnet
+            from mmhrnet.hosts.network import build_hrnet
 
             cfg = cfg.copy()
             cfg['type'] = partial(build_hrnet, registry.scope)

@@ -11,14 +11,7 @@ from torch import Tensor, nn
 
 from mmhrnet.config.check import config_errors
 from mmhrnet.config.edit import use_scratch
-
-# Height and width that the papers and the hosts' model zoos count at, by host library.
-ZOO_SHAPES = {
-    'mmdet': (800, 1333),
-    'mmseg': (512, 1024),
-    'mmpose': (256, 192),
-    'mmpretrain': (224, 224),
-}
+from mmhrnet.hosts import find_host, host_of
 
 
 class TensorModel(nn.Module):
@@ -82,9 +75,9 @@ def build_tensor_model(cfg: Config) -> TensorModel:
     """
     init_default_scope(cfg.default_scope)
     use_scratch(cfg)
-    with_head = cfg.default_scope != 'mmdet' and 'Bottomup' not in cfg.model.type
+    host = find_host(cfg)
     with config_errors():
-        return TensorModel(MODELS.build(cfg.model), with_head)
+        return TensorModel(MODELS.build(cfg.model), host is None or host.has_tensor_head(cfg))
 
 
 def input_size(cfg: Config) -> tuple[int, int]:
@@ -95,4 +88,4 @@ def input_size(cfg: Config) -> tuple[int, int]:
         return height, width
     if crop is not None:
         return tuple(crop)
-    return ZOO_SHAPES[cfg.default_scope]
+    return host_of(cfg).input_size

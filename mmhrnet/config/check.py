@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.dataset.check import check_contents
-from mmhrnet.config.walk import LOADERS, datasets, dicts
 from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.models.checks import suggest
+from mmhrnet.walk import LOADERS, datasets, dicts
 
 LOGGER = logging.getLogger(__name__)
 UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the (?P<scope>\w+)::(?P<kind>.+?) registry')

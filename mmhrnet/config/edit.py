@@ -8,15 +8,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmhrnet.config.walk import EVALUATORS, LOADERS, datasets, dicts
 from mmhrnet.errors import ConfigError
-
-VISUALIZERS = {
-    'mmdet': 'DetLocalVisualizer',
-    'mmpose': 'PoseLocalVisualizer',
-    'mmseg': 'SegLocalVisualizer',
-    'mmpretrain': 'UniversalVisualizer',
-}
+from mmhrnet.hosts import find_host
+from mmhrnet.walk import EVALUATORS, LOADERS, datasets, dicts
 
 
 def use_data_root(cfg: Config, root: str | Path) -> None:
@@ -37,9 +31,9 @@ def use_data_root(cfg: Config, root: str | Path) -> None:
 
 def use_visualizer(cfg: Config) -> None:
     """The host's, where the config names none: MMEngine's own draws no predictions."""
-    kind = VISUALIZERS.get(cfg.get('default_scope'))
-    if kind and not cfg.get('visualizer'):
-        cfg.visualizer = dict(type=kind, vis_backends=[dict(type='LocalVisBackend')])
+    host = find_host(cfg)
+    if host and not cfg.get('visualizer'):
+        cfg.visualizer = dict(type=host.visualizer, vis_backends=[dict(type='LocalVisBackend')])
 
 
 def use_train_split(cfg: Config) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmhrnet.doctor import HOSTS, find_missing
+from mmhrnet.doctor import find_missing
 from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import find_host, known_hosts
 
 CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 
@@ -27,10 +28,12 @@ def load_config(path: str | Path) -> Config:
         cfg = Config.fromfile(file)
     except Exception as error:  # the file is a program, which may raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
-        missing = [host for host, (_, name) in HOSTS.items() if f' {name} is not inst' in reason]
+        hosts = known_hosts().items()
+        missing = [n for n, host in hosts if f' {host.distribution} is not inst' in reason]
         reason = find_missing(missing) or reason
         raise ConfigError(f'The config {path} cannot be read: {reason}') from error
-    absent = find_missing([host for host in HOSTS if host == cfg.get('default_scope')])
+    host = find_host(cfg)
+    absent = host and find_missing([host.name])
     if absent:
         raise ConfigError(f'The config {path} cannot be built: {absent}')
     if not isinstance(cfg.get('model'), dict):

@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from mmhrnet.config.check import config_errors
 from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import known_hosts
 from mmhrnet.models.archs import extra_switches
-from mmhrnet.models.hosts import HOST_DEFAULTS
 
 AnyConfig = TypeVar('AnyConfig', Config, dict)
 
@@ -73,7 +73,7 @@ def replace(cfg: Config | dict) -> list[str]:
         return ['Nothing to swap: the config names mmhrnet.HRNet already']
     lines = [_why_it_stays(part) or _replace(part) for part in parts]
     if not any(' -> ' in line for line in lines):
-        hosts = ', '.join(HOST_DEFAULTS)
+        hosts = ', '.join(known_hosts())
         reasons = f' ({"; ".join(lines)})' if lines else ''
         raise ConfigError(
             f'Nothing to swap: no HRNet, HRFPN or HRFuseScales of {hosts} is in the config{reasons}'
@@ -104,7 +104,7 @@ def _type(kind: Any, scope: str | None) -> tuple[str | None, str]:
 
 
 def _why_it_stays(part: Part) -> str:
-    if part.library not in (None, *HOST_DEFAULTS):
+    if part.library not in (None, *known_hosts()):
         return f'{part.path}: {part.name} of {part.library} stays'
     if part.name == 'HRFuseScales' and part.cfg.get('norm_cfg') not in FUSE_NORMS:
         return (
@@ -137,6 +137,6 @@ def _keep_defaults(part: Part) -> None:
     if library in (None, part.scope):
         return
     given = {**extra_switches(cfg.get('extra')), **cfg}
-    for key, value in {**DEFAULTS, **HOST_DEFAULTS[library]}.items():
+    for key, value in {**DEFAULTS, **known_hosts()[library].network}.items():
         if key not in given and not (key == 'init_cfg' and given.get('pretrained') is not None):
             cfg[key] = deepcopy(value)

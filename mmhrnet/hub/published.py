@@ -12,22 +12,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmhrnet.datasets.mini import NUM_VAL
+from mmhrnet.hosts import known_hosts, published_metrics
+from mmhrnet.hosts.host import Metric
 
 ROOT = Path(__file__).resolve().parents[1] / '.mim'
 
-# Metric of a host's evaluator: its name in OpenMMLab's metafiles, and its value's factor there.
-PUBLISHED_AS = {
-    'coco/bbox_mAP': ('box AP', 100),
-    'coco/segm_mAP': ('mask AP', 100),
-    'coco/AP': ('AP', 1),
-    'PCK': ('PCKh', 0.01),
-    'NME': ('NME', 100),
-    'mIoU': ('mIoU', 1),
-    'accuracy/top1': ('Top 1 Accuracy', 1),
-    'accuracy/top5': ('Top 5 Accuracy', 1),
-}
-FRACTIONS = ('AP', 'PCKh')  # of the metafiles' figures; all others are in per cent
-LESS_IS_BETTER = ('NME',)
 # Images of the published figures, by the metafiles' name of the data set. Not here, and not
 # checked, are those that are counted in persons or faces or on whose number sources disagree.
 VALIDATION_IMAGES = {
@@ -48,18 +37,6 @@ figure is theirs; we have not trained these at full length ourselves. Multiply-a
 of DEKR are those of backbone and neck. Written by `python -m mmhrnet models --out docs/models.md`
 from the metafiles.
 """
-LIBRARIES = {
-    'mmdet': 'Detection (mmdet, COCO val2017, 800x1333)',
-    'mmpose': 'Pose and facial landmarks (mmpose)',
-    'mmseg': 'Segmentation (mmseg)',
-    'mmpretrain': 'Classification (mmpretrain, ImageNet-1k, 224x224)',
-}
-TASKS = {
-    'mmdet': 'Object Detection',
-    'mmpose': '2D Keypoint',
-    'mmseg': 'Semantic Segmentation',
-    'mmpretrain': 'Image Classification',
-}
 
 
 @cache
@@ -84,11 +61,13 @@ def _metrics(model: Mapping[str, Any]) -> dict[str, float]:
 def model_tables() -> str:
     """All models as Markdown: a table for each host library."""
     parts = [TABLES_HEAD]
-    for library, title in LIBRARIES.items():
-        models = [m for m in metafile_models() if m['Config'].split('/')[1] == library]
+    for host in known_hosts().values():
+        models = [m for m in metafile_models() if m['Config'].split('/')[1] == host.name]
+        if not models:
+            continue
         rows = '\n'.join(_row(model) for model in models)
         header = '| config | data | params | GMACs | published | source | weights |'
-        parts.append(f'## {title}\n\n{header}\n|---|---|---|---|---|---|---|\n{rows}\n')
+        parts.append(f'## {host.title}\n\n{header}\n|---|---|---|---|---|---|---|\n{rows}\n')
     return '\n'.join(parts)
 
 
@@ -131,12 +110,12 @@ def result_table(columns: Mapping[str, Mapping[str, float]], config: str, other:
         config: File name of the config, without its suffix.
         other: What :func:`other_data` says; the published figures are then left out.
     """
-    published = {} if other else published_results(config)
+    published, known = {} if other else published_results(config), published_metrics()
     title = f'{config}, {other}' if other and published_results(config) else config
     table = Table('metric', *columns, *([] if other else ['published']), title=title)
     for metric in next(iter(columns.values())):
-        name, factor = PUBLISHED_AS.get(metric, ('', 1))
-        figure = f'{published[name] / factor:.3f}' if name in published else '-'
+        name = known.get(metric, Metric('')).name
+        figure = f'{published[name] / known[metric].factor:.3f}' if name in published else '-'
         cells = [f'{values[metric]:.3f}' for values in columns.values()]
         table.add_row(metric, *cells, *([] if other else [figure]))
     return table
@@ -176,24 +155,28 @@ def compare_to_published(
         tolerance: Per cent points within which a figure counts as the published one.
     """
     result = _result(config)
-    task = result.get('Task') or TASKS.get(evaluation.library, '-')
+    host = known_hosts().get(evaluation.library)
+    task = result.get('Task') or (host.task_name if host else '-')
     published = published_results(config)
     other = other_data(config, evaluation.images, same_data)
-    metrics, rows = evaluation.metrics, []
-    for metric in [metric for metric in metrics if metric in PUBLISHED_AS] or metrics:
-        name, factor = PUBLISHED_AS.get(metric, (metric, 1))
-        percent = 100 if name in FRACTIONS else 1
-        row = ZooRow(config, task, name, round(float(metrics[metric]) * factor * percent, 2))
-        figure = published.get(name)
-        rows.append(_judge(row, figure and round(figure * percent, 2), other, tolerance))
+    metrics, known, rows = evaluation.metrics, published_metrics(), []
+    for name in [name for name in metrics if name in known] or metrics:
+        metric = known.get(name, Metric(name))
+        value = round(float(metrics[name]) * metric.factor * metric.percent, 2)
+        figure = published.get(metric.name)
+        figure = figure and round(figure * metric.percent, 2)
+        row = ZooRow(config, task, metric.name, value)
+        rows.append(_judge(row, figure, other, metric.less_is_better, tolerance))
     return rows
 
 
-def _judge(row: ZooRow, published: float | None, other: str, tolerance: float) -> ZooRow:
+def _judge(
+    row: ZooRow, published: float | None, other: str, less_is_better: bool, tolerance: float
+) -> ZooRow:
     if published is None or row.measured is None:
         return row._replace(verdict='no published figure')
     difference = round(row.measured - published, 2)
-    verdict = other or _verdict(row.metric, difference, tolerance)
+    verdict = other or _verdict(difference, less_is_better, tolerance)
     return row._replace(published=published, difference=difference, verdict=verdict)
 
 
@@ -217,10 +200,10 @@ def _result(config: str) -> dict[str, Any]:
     return results[0] if results else {}
 
 
-def _verdict(metric: str, difference: float, tolerance: float) -> str:
+def _verdict(difference: float, less_is_better: bool, tolerance: float) -> str:
     if abs(difference) <= tolerance:
         return f'within {tolerance:g}'
-    better = (difference < 0) == (metric in LESS_IS_BETTER)
+    better = (difference < 0) == less_is_better
     return f'{"above" if difference > 0 else "below"} ({"better" if better else "worse"})'
 
 

@@ -13,11 +13,12 @@ from rich.progress import track
 from mmhrnet.config.build import normalization
 from mmhrnet.config.check import check_data, config_errors
 from mmhrnet.config.make import make_config
-from mmhrnet.config.walk import dicts
 from mmhrnet.datasets.images import write_png
 from mmhrnet.files import check_folder
+from mmhrnet.hosts import host_of
 from mmhrnet.inference.pictures import Artist
 from mmhrnet.terminal import CONSOLE
+from mmhrnet.walk import dicts
 
 
 def browse(
@@ -49,7 +50,8 @@ def browse(
     name = f'{split}_dataloader'
     check_data(cfg, loaders=(name,))
     check_folder(out_dir)
-    init_default_scope(cfg.default_scope)
+    host = host_of(cfg)
+    init_default_scope(host.name)
     cfg[name].update(num_workers=0, persistent_workers=False)
     cfg[name].pop('prefetch_factor', None)
     for part in dicts(cfg[name].dataset):
@@ -59,7 +61,7 @@ def browse(
         loader = Runner.build_dataloader(cfg[name], seed=seed)
         preprocess = MODELS.build(
             cfg.model.get('data_preprocessor') or cfg.data_preprocessor,
-            default_args=dict(type='ClsDataPreprocessor'),  # mmpretrain's configs leave it out
+            default_args=dict(type=host.preprocessor),
         )
     draw, undo = Artist(cfg, loader.dataset.metainfo), normalization(cfg).undo
     batches = (preprocess(batch, training=split == 'train') for batch in loader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from matplotlib import rc_context
 from mmengine.config import Config
 from mmengine.registry import VISUALIZERS, DefaultScope
 from mmengine.runner import Runner
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from mmhrnet.files import write_bytes
+from mmhrnet.hosts import host_of
+from mmhrnet.hosts.host import Look
 
 SIDE = 480  # pixels that a small image is enlarged to, so that its labels can be read
 PLAIN_TEXT = {'text.parse_math': False}  # matplotlib's: dollars in names are no formulas
@@ -34,15 +35,13 @@ class Artist:
     """
 
     def __init__(self, cfg: Config, meta: Mapping[str, Any]) -> None:
-        self.scope: str = cfg.default_scope
+        self.host = host_of(cfg)
         # One of its own, without the files that the config's backends would write.
         unwanted = ('type', '_scope_', 'vis_backends', 'save_dir')
         options = {key: value for key, value in cfg.visualizer.items() if key not in unwanted}
-        kind: Any = VISUALIZERS.get(f'{self.scope}.{cfg.visualizer.type}')
+        kind: Any = VISUALIZERS.get(f'{self.host.name}.{cfg.visualizer.type}')
         self.visualizer: Any = kind(**options)
-        if self.scope == 'mmpose':  # it keeps the skeleton's colours elsewhere
-            self.visualizer.set_dataset_meta(meta)
-        self.visualizer.dataset_meta = meta
+        self.host.use_meta(self.visualizer, meta)
 
     def __call__(
         self,
@@ -67,24 +66,9 @@ class Artist:
         """
         factor = max(1.0, SIDE / max(image.shape[:2]))
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-        options: dict[str, Any] = dict(draw_gt=truth, draw_pred=not truth)
-        if self.scope == 'mmpose':
-            boxes = not truth or _has_boxes(sample.get('gt_instances', {}))
-            options.update(draw_heatmap=heatmaps, draw_bbox=boxes, kpt_thr=score)
-        elif self.scope == 'mmdet':
-            options.update(pred_score_thr=score)
-        drawn = SCALE[self.scope](sample.cpu().clone(), factor, image.shape[:2])
-        with rc_context(PLAIN_TEXT), DefaultScope.overwrite_default_scope(self.scope):
-            if self.scope == 'mmpretrain':
-                return self.visualizer.visualize_cls(image, drawn, **options)
-            self.visualizer.add_datasample('', image, drawn, **options)
-        return self.visualizer.get_image()
-
-
-def _has_boxes(persons: Any) -> bool:
-    """Whether the boxes are in the same pixels as the joints, and still boxes: (K, 4)."""
-    boxes = persons.get('bboxes')
-    return 'transformed_keypoints' not in persons and boxes is not None and boxes.ndim == 2
+        drawn = self.host.enlarge(sample.cpu().clone(), factor, image.shape[:2])
+        with rc_context(PLAIN_TEXT), DefaultScope.overwrite_default_scope(self.host.name):
+            return self.host.draw(self.visualizer, image, drawn, Look(truth, heatmaps, score))
 
 
 def draw_predictions(
@@ -113,46 +97,3 @@ def draw_predictions(
 @torch.no_grad()
 def _predict(runner: Runner, data: dict) -> list:
     return runner.model.val_step(data)
-
-
-def _scale_boxes(sample: Any, factor: float, size: tuple[int, int]) -> Any:
-    for key in ('gt_instances', 'pred_instances'):
-        if key not in sample:
-            continue
-        instances = sample.get(key)
-        instances.bboxes = instances.bboxes * factor
-        if 'masks' in instances:
-            masks = torch.as_tensor(np.asarray(getattr(instances.masks, 'masks', instances.masks)))
-            scaled = F.interpolate(masks[:, None].float(), size)[:, 0]  # (K, factor H, factor W)
-            instances.masks = (scaled > 0).numpy()
-    return sample
-
-
-def _scale_joints(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
-    for key in ('gt_instances', 'pred_instances'):
-        instances = sample.get(key, {})
-        for field in ('keypoints', 'transformed_keypoints', 'bboxes'):
-            if field in instances:
-                instances.set_field(instances[field] * factor, field)
-    return sample
-
-
-def _scale_map(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
-    for key in ('gt_sem_seg', 'pred_sem_seg'):
-        if key in sample:
-            labels = sample.get(key).data  # (1, H, W)
-            scaled = F.interpolate(labels[None].float(), size)[0].long()
-            sample.set_field(type(sample.get(key))(data=scaled), key)
-    return sample
-
-
-def _scale_label(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
-    return sample
-
-
-SCALE: dict[str, Callable[[Any, float, tuple[int, int]], Any]] = {
-    'mmdet': _scale_boxes,
-    'mmpose': _scale_joints,
-    'mmseg': _scale_map,
-    'mmpretrain': _scale_label,
-}

@@ -13,17 +13,12 @@ from typing import Any
 from mmhrnet.config.build import normalization
 from mmhrnet.datasets.images import read_image, write_png
 from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import known_hosts
 from mmhrnet.hub.published import metafile_models
 from mmhrnet.inference.predict import Predictor
 from mmhrnet.inference.stream_maps import plot_streams, record_streams
 from mmhrnet.terminal import CONSOLE
 
-TASKS = {
-    'detection': 'mmdet',
-    'pose': 'mmpose',
-    'segmentation': 'mmseg',
-    'classification': 'mmpretrain',
-}
 MAX_PIXELS = 25_000_000
 QUEUE = 1000  # requests that may wait; one is computed at a time
 KEEP = 3600  # seconds that uploads and results stay on disk
@@ -92,8 +87,8 @@ class Demo:
         if image is None:
             raise ConfigError('Drop an image first')
         pixels = read_image(image, MAX_PIXELS)
-        pose = config.startswith('configs/mmpose')
-        detector = (det_config, det_checkpoint) if pose and det_config != WHOLE_IMAGE else None
+        takes = known_hosts()[config.split('/')[1]].detectors and det_config != WHOLE_IMAGE
+        detector = (det_config, det_checkpoint) if takes else None
         predictor = self.predictor(config, checkpoint, mini, detector)
         predictor.score = score
         with record_streams(predictor.model) as streams:
@@ -108,10 +103,13 @@ class Demo:
         return picture, figure, found
 
 
-def list_configs(library: str) -> list[str]:
-    """The configs of a host library, from the metafiles."""
-    configs = [model['Config'] for model in metafile_models()]
-    return [config for config in configs if config.split('/')[1] == library]
+def list_configs() -> dict[str, list[str]]:
+    """The configs of each task, from the metafiles."""
+    found: dict[str, list[str]] = {}
+    for model in metafile_models():
+        host = known_hosts()[model['Config'].split('/')[1]]
+        found.setdefault(host.task, []).append(model['Config'])
+    return found
 
 
 def build_page(demo: Demo) -> Any:
@@ -120,6 +118,7 @@ def build_page(demo: Demo) -> Any:
 
     # One thread computes: each further one would keep PyTorch's buffers of its own (60 MiB).
     worker = ThreadPoolExecutor(1, 'network')
+    tasks = list_configs()
 
     def run(*args: Any) -> Any:
         try:
@@ -128,13 +127,12 @@ def build_page(demo: Demo) -> Any:
             raise gr.Error(str(error)) from error
 
     def choose(task: str) -> Any:
-        choices = list_configs(TASKS[task])
-        return gr.Dropdown(choices, value=choices[0])
+        return gr.Dropdown(tasks[task], value=tasks[task][0])
 
     def reload() -> list[Any]:
         return [gr.Dropdown(demo.checkpoints()), gr.Dropdown(demo.checkpoints())]
 
-    configs, checkpoints = list_configs(TASKS['detection']), demo.checkpoints()
+    configs, checkpoints = tasks['detection'], demo.checkpoints()
     detectors = [WHOLE_IMAGE, *configs]
     with gr.Blocks(title='mmhrnet', analytics_enabled=False, delete_cache=(KEEP, KEEP)) as page:
         gr.Markdown('# mmhrnet\nOne HRNet for detection, pose, segmentation and classification.')
@@ -143,7 +141,7 @@ def build_page(demo: Demo) -> Any:
                 image = gr.Image(
                     type='filepath', image_mode=None, label='image', sources=['upload', 'clipboard']
                 )
-                task = gr.Radio(list(TASKS), value='detection', label='task')
+                task = gr.Radio(list(tasks), value='detection', label='task')
                 config = gr.Dropdown(configs, value=configs[0], label='config')
                 checkpoint = gr.Dropdown(checkpoints, value=checkpoints[0], label='weights')
                 mini = gr.Checkbox(label='trained with --mini')

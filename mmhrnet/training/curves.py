@@ -14,7 +14,7 @@ from rich.table import Table
 
 from mmhrnet.errors import UserError
 from mmhrnet.files import beside
-from mmhrnet.hub.published import LESS_IS_BETTER, PUBLISHED_AS
+from mmhrnet.hosts import published_metrics
 from mmhrnet.inference.pictures import PLAIN_TEXT
 from mmhrnet.terminal import CONSOLE
 
@@ -100,7 +100,8 @@ def best_values(scalars: Scalars) -> dict[str, dict[str, float]]:
 
 
 def _best(name: str, values: Sequence[float]) -> float:
-    return min(values) if name in LESS_IS_BETTER else max(values)
+    metric = published_metrics().get(name)
+    return min(values) if metric and metric.less_is_better else max(values)
 
 
 def analyze_logs(runs: Sequence[str | Path], keys: Sequence[str], out: str | Path) -> None:
@@ -256,7 +257,8 @@ def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]
 def _main_keys(runs: Mapping[str, Scalars]) -> list[str]:
     """The loss and the metrics that are published, or all metrics if none is."""
     metrics = dict.fromkeys(name for scalars in runs.values() for name in _metrics(scalars))
-    return ['loss', *([name for name in metrics if name in PUBLISHED_AS] or metrics)]
+    known = published_metrics()
+    return ['loss', *([name for name in metrics if name in known] or metrics)]
 
 
 def _panels(runs: Mapping[str, Scalars], keys: Sequence[str]) -> dict[str, dict[str, Curves]]:

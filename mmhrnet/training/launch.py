@@ -14,8 +14,8 @@ from torch import distributed as dist
 from torch import nn
 
 from mmhrnet.config.processes import COMMANDS, LOCAL_RANKS, is_first
-from mmhrnet.config.walk import dicts
 from mmhrnet.errors import ConfigError
+from mmhrnet.walk import dicts
 
 
 def start_processes(cfg: Config) -> None:

@@ -22,6 +22,7 @@ from mmhrnet.config.make import make_config
 from mmhrnet.config.processes import is_first
 from mmhrnet.errors import ConfigError, TrainingError
 from mmhrnet.files import check_folder
+from mmhrnet.hosts import find_host
 from mmhrnet.terminal import last_line
 from mmhrnet.training.launch import start_processes
 from mmhrnet.training.report import report_or_say
@@ -35,7 +36,6 @@ HOOKS = (
     'PreemptionHook',
     'ResumeCheckHook',
 )
-BEST_METRICS = {'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}  # elsewhere the first is the one
 
 
 def train(
@@ -72,7 +72,8 @@ def train(
     start_processes(cfg)
     if cfg.get('val_evaluator') is not None:
         hooks = cfg.setdefault('default_hooks', {})
-        best = BEST_METRICS.get(cfg.get('default_scope'), 'auto')
+        host = find_host(cfg)
+        best = host.best_metric if host else 'auto'
         hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', best)
         if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
             hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False

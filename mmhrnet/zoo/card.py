@@ -15,8 +15,10 @@ from torch import nn
 
 import mmhrnet
 from mmhrnet.config.build import input_size
-from mmhrnet.config.walk import datasets, dicts
-from mmhrnet.hub.published import PUBLISHED_AS, published_results
+from mmhrnet.hosts import published_metrics
+from mmhrnet.hosts.host import Metric
+from mmhrnet.hub.published import published_results
+from mmhrnet.walk import datasets, dicts
 from mmhrnet.zoo.complexity import count
 
 RECIPE = ('train_dataloader', 'optim_wrapper', 'train_cfg', 'param_scheduler', 'randomness')
@@ -153,8 +155,9 @@ def _results(facts: Facts) -> str:
     published = published_results(facts.config.stem)
     lines = ['| metric | value | measured at | published |', '|---|---|---|---|']
     for metric, (value, step) in facts.results.items():
-        name, factor = PUBLISHED_AS.get(metric, (metric, 1))
-        figure = f'{published.pop(name) / factor:.4g}' if name in published else ''
+        known = published_metrics().get(metric, Metric(metric))
+        name = known.name
+        figure = f'{published.pop(name) / known.factor:.4g}' if name in published else ''
         lines.append(f'| {metric} | {value:.4g} | {step} | {figure} |')
     lines += [f'| {name} | | | {value} |' for name, value in published.items()]
     if len(lines) == 2:

@@ -11,9 +11,11 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmhrnet.config.build import ZOO_SHAPES, build_tensor_model, input_size
+from mmhrnet.config.build import build_tensor_model, input_size
 from mmhrnet.config.load import load_config
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
+
+IMAGENET_SHAPE = (224, 224)  # height and width
 
 
 class Complexity(NamedTuple):
@@ -96,7 +98,7 @@ def complexity_table(target: str, shape: tuple[int, int] | None = None) -> Table
         shape = shape or input_size(cfg)
         rows = {Path(target).stem: count_config(cfg, shape)}
     else:
-        shape = shape or ZOO_SHAPES['mmpretrain']
+        shape = shape or IMAGENET_SHAPE
         rows = count_arch(target, shape)
     title = f'{target} at {shape[0]}x{shape[1]} (H x W)'
     table = Table('model', 'parameters', 'MACs', 'official "GFLOPs" = MACs / 2^30', title=title)

@@ -1,4 +1,4 @@
-"""Which check the data sets of a config get, by their type."""
+"""Which check the data sets of a config get, by the form of their files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from mmhrnet.config.dataset.labels import (
 )
 from mmhrnet.config.dataset.loader import Loader, make_loader
 from mmhrnet.config.dataset.skeletons import check_skeleton
-from mmhrnet.config.walk import LOADERS, datasets, dicts
 from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import find_host
+from mmhrnet.hosts.host import DataForm
+from mmhrnet.walk import LOADERS, datasets, dicts
 
-FACES = ('AFLWDataset', 'COFWDataset', 'Face300WDataset', 'WFLWDataset')
 HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
 CHECKS: dict[type, Callable[[Any], None]] = {
     CocoTask: check_coco,
@@ -45,10 +46,12 @@ def check_contents(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
 def _tasks(cfg: Config, loader: str) -> Iterator[Any]:
     evaluator = cfg.get(loader.replace('dataloader', 'evaluator'))
     labelled = not any(part.get('format_only') for part in dicts(evaluator))
+    host = find_host(cfg)
+    forms = host.data if host else {}
     for dataset in datasets(cfg, (loader,)):
-        make = TASKS.get((cfg.get('default_scope'), _type(dataset)))
-        if make:
-            yield make(cfg, dataset, labelled, loader == LOADERS[0])
+        form = forms.get(_type(dataset))
+        if form:
+            yield FORMS[form](cfg, dataset, labelled, loader == LOADERS[0])
 
 
 def _type(dataset: ConfigDict) -> str:
@@ -114,7 +117,7 @@ def _loader(cfg: Config, dataset: ConfigDict) -> Loader:
     return make_loader(cfg.default_scope, dataset.get('pipeline') or [])
 
 
-def _detection(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
+def _boxes(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
     filters = (not dataset.get('test_mode') and dataset.get('filter_cfg')) or {}
     return CocoTask(
         _need_file(dataset),
@@ -128,7 +131,7 @@ def _detection(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool)
     )
 
 
-def _pose(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
+def _joints(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> CocoTask:
     persons = Path(dataset.get('bbox_file') or '')
     return CocoTask(
         _need_file(dataset),
@@ -149,7 +152,7 @@ def _need_file(dataset: ConfigDict) -> Path:
     return file
 
 
-def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> MapTask:
+def _maps(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> MapTask:
     host = _host_class(cfg, dataset)
     known = signature(host).parameters
 
@@ -179,7 +182,7 @@ def _segmentation(cfg: Config, dataset: ConfigDict, labelled: bool, training: bo
     )
 
 
-def _classification(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> ClassTask:  # noqa: ARG001
+def _class_list(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> ClassTask:  # noqa: ARG001
     names = (dataset.get('metainfo') or {}).get('classes')
     file = _file(dataset)
     split = Path(dataset.get('data_root') or '', 'meta', f'{dataset.get("split")}.txt')
@@ -202,13 +205,9 @@ def _classification(cfg: Config, dataset: ConfigDict, labelled: bool, training: 
 
 
 BASE_SEG = {'img_suffix': '.jpg', 'seg_map_suffix': '.png', 'reduce_zero_label': False}
-SEGMENTATION = (
-    *('ADE20KDataset', 'BaseSegDataset', 'CityscapesDataset', 'COCOStuffDataset', 'LIPDataset'),
-    *('PascalContextDataset', 'PascalContextDataset59'),
-)
-TASKS: dict[tuple[Any, str], Callable[[Config, ConfigDict, bool, bool], Any]] = {
-    ('mmdet', 'CocoDataset'): _detection,
-    **{('mmpose', name): _pose for name in ('CocoDataset', *FACES)},
-    **{('mmseg', name): _segmentation for name in SEGMENTATION},
-    **{('mmpretrain', name): _classification for name in ('CustomDataset', 'ImageNet')},
+FORMS: dict[DataForm, Callable[[Config, ConfigDict, bool, bool], Any]] = {
+    'boxes': _boxes,
+    'joints': _joints,
+    'maps': _maps,
+    'classes': _class_list,
 }

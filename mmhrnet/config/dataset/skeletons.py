@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmhrnet.config.walk import dicts
 from mmhrnet.errors import ConfigError
 from mmhrnet.models.checks import suggest
+from mmhrnet.walk import dicts
 
 COUNTS = ('out_channels', 'num_joints', 'num_keypoints')  # how heads call the number of keypoints
 PARTS = ('dataset_name', 'keypoint_info', 'skeleton_info', 'joint_weights', 'sigmas')

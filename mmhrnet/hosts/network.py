@@ -1,4 +1,4 @@
-"""What the host libraries' own HRNets do where their configs say nothing.
+"""HRNet from a config, under the defaults of the host that runs it.
 
 A config that only changes ``type='HRNet'`` to ``type='mmhrnet.HRNet'`` keeps its numbers: what
 it leaves open is filled with the host's habit. ``HRNet(...)`` in Python takes no notice of hosts.
@@ -10,22 +10,10 @@ from typing import Any
 
 from mmengine.registry import DefaultScope
 
+from mmhrnet.hosts import known_hosts
 from mmhrnet.models.archs import extra_switches
 from mmhrnet.models.hrnet import HRNet
 from mmhrnet.registry import MODELS
-
-HOST_DEFAULTS: dict[str, dict[str, Any]] = {
-    'mmdet': dict(norm_eval=True),
-    'mmseg': dict(upsample='bilinear'),
-    'mmpose': dict(
-        multiscale_output=False,
-        init_cfg=[
-            dict(type='Normal', std=0.001, layer=['Conv2d']),
-            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-        ],
-    ),
-    'mmpretrain': {},
-}
 
 
 @MODELS.register_module(name='HRNet')
@@ -36,9 +24,9 @@ def build_hrnet(registry: str = '', /, **cfg: Any) -> HRNet:
         registry: Scope of the registry that builds it, the host where there is no default scope.
         cfg: Arguments of :class:`HRNet`.
     """
-    scope = DefaultScope.get_current_instance()
-    host = scope.scope_name if scope else None
-    defaults = HOST_DEFAULTS.get(host if host in HOST_DEFAULTS else registry, {})
+    scope, hosts = DefaultScope.get_current_instance(), known_hosts()
+    host = hosts.get(scope.scope_name if scope else '') or hosts.get(registry)
+    defaults = host.network if host else {}
     given = {**extra_switches(cfg.get('extra', cfg.get('arch'))), **cfg}
     if given.get('pretrained') is not None:
         given.setdefault('init_cfg', None)  # weights from a file take the place of a random start

@@ -1,0 +1,198 @@
+"""What a host library is to mmhrnet, as one object.
+
+This file and those of the hosts import nothing heavy, neither torch nor a host: their functions
+import what they use when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+    from torch import nn
+
+Found = tuple[list[dict[str, Any]], 'np.ndarray | None']
+# COCO's boxes and masks, COCO's joints, label maps beside the images, a list or folders of classes.
+DataForm = Literal['boxes', 'joints', 'maps', 'classes']
+
+
+class Metric(NamedTuple):
+    """A metric of a host's evaluator as OpenMMLab's metafiles publish it.
+
+    Attributes:
+        name: Its name in the metafiles.
+        factor: Its value there, divided by the evaluator's.
+        percent: Per cent points, divided by its value there.
+        less_is_better: Whether it is an error.
+    """
+
+    name: str
+    factor: float = 1
+    percent: float = 1
+    less_is_better: bool = False
+
+
+class Look(NamedTuple):
+    """What of a data sample is drawn.
+
+    Attributes:
+        truth: What is annotated instead of what is predicted.
+        heatmaps: For pose, the heatmaps below.
+        score: Lowest score of a box or a joint.
+    """
+
+    truth: bool
+    heatmaps: bool
+    score: float
+
+
+class Recipe(NamedTuple):
+    """How ``--mini`` turns a config into a short training from scratch.
+
+    Attributes:
+        shrink: Edits the config, in place: small images, few classes, the data set in the folder,
+            which is the embedded one if the last argument says so.
+        iterations: Length of the training.
+        batch: Images of a batch.
+        lr: Learning rate of AdamW.
+    """
+
+    shrink: Callable[[Config, Path, bool], None]
+    iterations: int
+    batch: int
+    lr: float
+
+
+class Comparison(NamedTuple):
+    """Networks for the benchmark: the host's and ours, with the same state-dict keys.
+
+    Attributes:
+        title: Heading of the results.
+        shape: Height and width at which the papers or zoos count.
+        ours: From the name of an architecture to modules that follow one another.
+        theirs: The same of the host.
+        neck_alone: Whether the last module is also compared on its own.
+        only_training: Whether the modules give losses.
+    """
+
+    title: str
+    shape: tuple[int, int]
+    ours: Callable[[str], Sequence[nn.Module]]
+    theirs: Callable[[str], Sequence[nn.Module]]
+    neck_alone: bool = False
+    only_training: bool = False
+
+
+class Predicts(Protocol):
+    """What the functions of a host see of :class:`mmhrnet.inference.predict.Predictor`."""
+
+    cfg: Any
+    model: Any
+    inferencer: Any
+    detector: Any
+    score: float
+
+    def name(self, label: int) -> str: ...
+
+
+def run_inferencer(predictor: Predicts, image: np.ndarray) -> Any:
+    """The data sample of an image, from an inferencer that MMEngine's ``BaseInferencer`` is."""
+    (data,) = predictor.inferencer.preprocess([image], batch_size=1)
+    data = data[1] if isinstance(data, (tuple, list)) else data  # with what it was made of
+    (sample,) = predictor.inferencer.forward(data)
+    return sample.cpu()
+
+
+def keep_size(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
+    """A data sample that holds nothing in pixels."""
+    return sample
+
+
+def give_meta(visualizer: Any, meta: Mapping[str, Any]) -> None:
+    """Gives classes and colours to a visualizer."""
+    visualizer.dataset_meta = meta
+
+
+def draw_sample(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
+    """Draws with a visualizer of which nothing is known but MMEngine's arguments."""
+    return add_sample(visualizer, image, sample, look)
+
+
+def add_sample(
+    visualizer: Any, image: np.ndarray, sample: Any, look: Look, **options: Any
+) -> np.ndarray:
+    """Draws with ``add_datasample``, with further arguments of the host's visualizer."""
+    visualizer.add_datasample(
+        '', image, sample, draw_gt=look.truth, draw_pred=not look.truth, **options
+    )
+    return visualizer.get_image()
+
+
+def always(cfg: Config) -> bool:  # noqa: ARG001
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A library whose configs mmhrnet trains, tests, shows and measures.
+
+    Attributes:
+        name: Its module, which is the default scope of its configs.
+        task: What it does, in one word.
+        task_name: What OpenMMLab's metafiles call the task.
+        title: Heading of the table of its models.
+        distribution: The name that pip knows it by.
+        floor: Lowest version that is tested.
+        fork: The maintained distribution of the same module, if there is one.
+        install: The command that installs it, where ``pip install <distribution>`` does not work.
+        network: What its own HRNet does otherwise than ours where a config says nothing.
+        input_size: Height and width at which its model zoo counts.
+        preprocessor: Type of the data preprocessor where its configs name none.
+        has_tensor_head: Whether a config's head maps tensors to tensors, whatever the image.
+        metrics: Those that are published, by the name that its evaluator gives them.
+        best_metric: The one by which the best checkpoint is kept; 'auto' is the first.
+        data: The form of the data sets, by their type, whose files are checked before a training.
+        mini: How ``--mini`` shrinks its configs; None if it does not take them.
+        visualizer: Type of the visualizer where a config names none.
+        use_meta: Gives meta information of the data to the visualizer.
+        enlarge: Multiplies what a data sample holds in pixels by a factor; the last argument is
+            the new height and width.
+        draw: Draws a data sample on an RGB image, (H, W, 3) uint8, and returns the drawing.
+        build: Its inferencer, from a config, a checkpoint and a device.
+        run: The data sample that is predicted for a BGR image, (H, W, 3) uint8.
+        describe: A data sample as plain data: a dict for each thing that was found, and for
+            segmentation the class index of each pixel, (H, W) uint8.
+        detectors: The host whose detectors find the persons for its models.
+        benchmarks: Networks of its own to compare ours with.
+    """
+
+    name: str
+    task: str
+    task_name: str
+    title: str
+    distribution: str
+    floor: str
+    input_size: tuple[int, int]
+    visualizer: str
+    build: Callable[[Config, str, str], Any]
+    describe: Callable[[Predicts, Any], Found]
+    run: Callable[[Predicts, np.ndarray], Any] = run_inferencer
+    detectors: str = ''
+    enlarge: Callable[[Any, float, tuple[int, int]], Any] = keep_size
+    use_meta: Callable[[Any, Mapping[str, Any]], None] = give_meta
+    draw: Callable[[Any, np.ndarray, Any, Look], np.ndarray] = draw_sample
+    fork: str = ''
+    install: str = ''
+    network: Mapping[str, Any] = field(default_factory=dict)
+    preprocessor: str | None = None
+    has_tensor_head: Callable[[Config], bool] = always
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    best_metric: str = 'auto'
+    data: Mapping[str, DataForm] = field(default_factory=dict)
+    mini: Recipe | None = None
+    benchmarks: Mapping[str, Comparison] = field(default_factory=dict)

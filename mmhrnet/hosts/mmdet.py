@@ -1,0 +1,247 @@
+"""mmdet: objects by boxes and masks."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmhrnet.hosts.host import (
+    Comparison,
+    Found,
+    Host,
+    Look,
+    Metric,
+    Predicts,
+    Recipe,
+    add_sample,
+    run_inferencer,
+)
+from mmhrnet.hosts.shrink import RESIZES, add_after_resize, drop_steps, set_classes, steps
+from mmhrnet.walk import LOADERS, datasets, dicts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config, ConfigDict
+    from torch import Tensor, nn
+
+SCALE = (128, 96)  # of a mini training: (width, height) in pixels
+ANCHOR = 16  # side of its smallest anchor in pixels
+WIDTH = 128  # channels of its pyramid and heads
+PYRAMID = 256  # channels of the published ones
+CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
+
+
+def build(cfg: Config, weights: str, device: str) -> Any:
+    from mmdet.apis import DetInferencer
+
+    return DetInferencer(cfg, weights, device, show_progress=False)
+
+
+def run(predictor: Predicts, image: np.ndarray) -> Any:
+    sample = run_inferencer(predictor, image)
+    sample.pred_instances = sample.pred_instances[sample.pred_instances.scores >= predictor.score]
+    return sample
+
+
+def describe(predictor: Predicts, sample: Any) -> Found:
+    import numpy as np
+
+    instances = sample.pred_instances
+    found = []
+    for index in range(len(instances)):
+        label = int(instances.labels[index])
+        box = dict(
+            label=label,
+            **{'class': predictor.name(label)},
+            score=float(instances.scores[index]),
+            bbox=instances.bboxes[index].tolist(),
+        )
+        if 'masks' in instances:
+            box['mask'] = _encode(np.asarray(instances.masks[index]))
+        found.append(box)
+    return found, None
+
+
+def _encode(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's run-length code of a mask, (H, W)."""
+    import numpy as np
+    from pycocotools import mask as mask_utils
+
+    code = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {'size': list(code['size']), 'counts': code['counts'].decode('ascii')}
+
+
+def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:
+    import numpy as np
+    import torch
+    from torch.nn import functional as F
+
+    for key in ('gt_instances', 'pred_instances'):
+        if key not in sample:
+            continue
+        instances = sample.get(key)
+        instances.bboxes = instances.bboxes * factor
+        if 'masks' in instances:
+            masks = torch.as_tensor(np.asarray(getattr(instances.masks, 'masks', instances.masks)))
+            scaled = F.interpolate(masks[:, None].float(), size)[:, 0]  # (K, factor H, factor W)
+            instances.masks = (scaled > 0).numpy()
+    return sample
+
+
+def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
+    return add_sample(visualizer, image, sample, look, pred_score_thr=look.score)
+
+
+def shrink(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
+    from mmhrnet.datasets import OBJECT_CLASSES
+
+    for step in steps(cfg):
+        if step.type in RESIZES:
+            step.update({key: SCALE for key in ('scale',) if key in step})
+            step.update({key: [SCALE] for key in ('scales',) if key in step})
+    for part in dicts(cfg.model):
+        _narrow(part)
+    if embedded:
+        for dataset in datasets(cfg):
+            dataset.metainfo = dict(classes=OBJECT_CLASSES)
+        set_classes(cfg.model, len(OBJECT_CLASSES))
+    else:  # four of five COCO objects are now smaller than any anchor, with nothing to learn
+        drop_steps(cfg, 'RandomFlip')
+        large = dict(type='FilterAnnotations', min_gt_bbox_wh=(ANCHOR, ANCHOR))
+        add_after_resize(cfg, LOADERS[:1], large)
+
+
+def _narrow(part: ConfigDict) -> None:
+    for key in (
+        'in_channels',
+        'out_channels',
+        'feat_channels',
+        'fc_out_channels',
+        'conv_out_channels',
+    ):
+        if part.get(key) in (256, 1024):  # what a pyramid and its heads have
+            part[key] = WIDTH
+    if 'reg_class_agnostic' in part:
+        part.reg_class_agnostic = True
+    if 'nms_pre' in part:
+        part.update(nms_pre=200, max_per_img=100)
+    if part.get('type') == 'FCNMaskHead':
+        part.class_agnostic = True
+    if part.get('type') == 'RandomSampler':
+        part.update(num=128 if part.add_gt_as_proposals else 64, pos_fraction=0.5)
+    if part.get('type') == 'AnchorGenerator':
+        part.scales = [ANCHOR // 4]  # in steps of the finest map
+
+
+def our_pyramid(arch: str) -> list[nn.Module]:
+    from mmhrnet.models import HRNet, HRNetV2p
+
+    backbone = HRNet(arch)
+    return [backbone, HRNetV2p(backbone.out_channels, PYRAMID)]
+
+
+def their_pyramid(arch: str) -> list[nn.Module]:
+    from mmdet.models.backbones import HRNet
+    from mmdet.models.necks import HRFPN
+
+    from mmhrnet.models.archs import as_extra, resolve_stages
+
+    channels = resolve_stages(arch)[-1].out_channels
+    return [HRNet(extra=as_extra(arch), norm_eval=False), HRFPN(list(channels), PYRAMID)]
+
+
+def our_losses(arch: str) -> list[nn.Module]:
+    return [_losses(_faster_rcnn(arch))]
+
+
+def their_losses(arch: str) -> list[nn.Module]:
+    from mmhrnet.models.archs import as_extra
+
+    cfg = deepcopy(_faster_rcnn(arch))
+    cfg.backbone = dict(type='HRNet', extra=as_extra(arch), norm_eval=False)
+    cfg.neck.type = 'HRFPN'
+    return [_losses(cfg)]
+
+
+def _faster_rcnn(arch: str) -> ConfigDict:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(CONFIGS / 'mmdet' / f'faster_rcnn_hrnetv2p_{arch}.py').model
+    cfg.backbone.update(init_cfg=None, norm_eval=False)
+    return cfg
+
+
+def _losses(cfg: ConfigDict) -> nn.Module:
+    """A whole training iteration of a detector but the optimizer, on drawn boxes."""
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+    from torch import nn
+
+    class DetectorLoss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            init_default_scope('mmdet')
+            self.detector: Any = MODELS.build(cfg)
+
+        def forward(self, images: Tensor) -> tuple[Tensor]:
+            torch.manual_seed(0)  # the same samples for every contestant
+            samples = [_boxes(images) for _ in images]
+            return (self.detector.parse_losses(self.detector.loss(images, samples))[0],)
+
+    return DetectorLoss()
+
+
+def _boxes(images: Tensor, count: int = 8) -> Any:
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    height, width = images.shape[2:]
+    size = torch.tensor([width, height, width, height])
+    corner = torch.rand(count, 2)
+    boxes = torch.cat([corner * 0.5, corner * 0.5 + 0.1 + torch.rand(count, 2) * 0.4], 1) * size
+    instances = InstanceData(
+        bboxes=boxes.to(images.device), labels=torch.arange(count, device=images.device)
+    )
+    meta = dict(img_shape=(height, width), pad_shape=(height, width), scale_factor=(1.0, 1.0))
+    return DetDataSample(gt_instances=instances, metainfo=meta)
+
+
+HOST = Host(
+    name='mmdet',
+    task='detection',
+    task_name='Object Detection',
+    title='Detection (mmdet, COCO val2017, 800x1333)',
+    distribution='mmdet',
+    floor='3.2.0',
+    fork='onedl-mmdetection',
+    network=dict(norm_eval=True),
+    input_size=(800, 1333),
+    has_tensor_head=lambda cfg: False,  # noqa: ARG005
+    metrics={'coco/bbox_mAP': Metric('box AP', 100), 'coco/segm_mAP': Metric('mask AP', 100)},
+    data={'CocoDataset': 'boxes'},
+    mini=Recipe(shrink, iterations=240, batch=4, lr=1e-3),
+    visualizer='DetLocalVisualizer',
+    build=build,
+    run=run,
+    describe=describe,
+    enlarge=enlarge,
+    draw=draw,
+    benchmarks={
+        'det': Comparison(
+            'HRNetV2p, backbone and pyramid',
+            (800, 1344),
+            our_pyramid,
+            their_pyramid,
+            neck_alone=True,
+        ),
+        'faster-rcnn': Comparison(
+            'Faster R-CNN, the losses of whole iterations',
+            (800, 1344),
+            our_losses,
+            their_losses,
+            only_training=True,
+        ),
+    },
+)

@@ -1,0 +1,184 @@
+"""mmpose: the joints of persons, and facial landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmhrnet.errors import ConfigError
+from mmhrnet.hosts.host import (
+    Comparison,
+    Found,
+    Host,
+    Look,
+    Metric,
+    Predicts,
+    Recipe,
+    add_sample,
+    give_meta,
+)
+from mmhrnet.hosts.shrink import drop_steps
+from mmhrnet.walk import LOADERS, dicts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+    from torch import nn
+
+PERSON = 'person'
+SIZE = (96, 128)  # of a mini training: (width, height) in pixels
+FIELDS = {  # of the instances: what they are called in plain data
+    'keypoints': 'keypoints',
+    'keypoint_scores': 'keypoint_scores',
+    'bboxes': 'bbox',
+    'bbox_scores': 'bbox_score',
+}
+
+
+def build(cfg: Config, weights: str, device: str) -> Any:
+    from mmpose.apis.inferencers import Pose2DInferencer
+
+    inferencer = Pose2DInferencer(cfg, weights, device, det_model='whole_image')
+    inferencer.model.test_cfg['output_heatmaps'] = True
+    return inferencer
+
+
+def run(predictor: Predicts, image: np.ndarray) -> Any:
+    import numpy as np
+    from mmpose.apis import inference_bottomup, inference_topdown
+    from mmpose.structures import PoseDataSample, merge_data_samples
+
+    if predictor.cfg.get('data_mode') != 'topdown':
+        return merge_data_samples(inference_bottomup(predictor.model, image)).cpu()
+    if predictor.detector is None:
+        return merge_data_samples(inference_topdown(predictor.model, image)).cpu()
+    persons = [found for found in predictor.detector(image).found if found['class'] == PERSON]
+    if not persons:
+        return PoseDataSample()
+    boxes = np.array([person['bbox'] for person in persons], dtype=np.float32)
+    sample = merge_data_samples(inference_topdown(predictor.model, image, boxes)).cpu()
+    sample.pred_instances.bbox_scores = np.array([person['score'] for person in persons])
+    return sample
+
+
+def describe(predictor: Predicts, sample: Any) -> Found:  # noqa: ARG001
+    import numpy as np
+
+    if 'pred_instances' not in sample:
+        return [], None
+    instances = sample.pred_instances
+    fields = {old: new for old, new in FIELDS.items() if old in instances}
+    return [
+        {new: np.asarray(instances[old][i]).tolist() for old, new in fields.items()}
+        for i in range(len(instances))
+    ], None
+
+
+def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
+    for key in ('gt_instances', 'pred_instances'):
+        instances = sample.get(key, {})
+        for field in ('keypoints', 'transformed_keypoints', 'bboxes'):
+            if field in instances:
+                instances.set_field(instances[field] * factor, field)
+    return sample
+
+
+def use_meta(visualizer: Any, meta: Mapping[str, Any]) -> None:
+    visualizer.set_dataset_meta(meta)  # it keeps the skeleton's colours elsewhere
+    give_meta(visualizer, meta)
+
+
+def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
+    boxes = not look.truth or _has_boxes(sample.get('gt_instances', {}))
+    options = dict(draw_heatmap=look.heatmaps, draw_bbox=boxes, kpt_thr=look.score)
+    return add_sample(visualizer, image, sample, look, **options)
+
+
+def _has_boxes(persons: Any) -> bool:
+    """Whether the boxes are in the same pixels as the joints, and still boxes: (K, 4)."""
+    boxes = persons.get('bboxes')
+    return 'transformed_keypoints' not in persons and boxes is not None and boxes.ndim == 2
+
+
+def shrink(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
+    codec = cfg.get('codec') or {}
+    own_data = embedded and cfg.get('dataset_type') != 'CocoDataset'
+    if own_data or codec.get('type') != 'MSRAHeatmap':
+        raise ConfigError(
+            '--mini takes top-down heatmaps of COCO keypoints (td-hm_hrnet-*_coco-*), and of other '
+            f'data with --data-root; this config has {cfg.get("dataset_type")} with '
+            f'{codec.get("type")}'
+        )
+    drop_steps(cfg, 'RandomHalfBody', 'RandomBBoxTransform')
+    width, height = SIZE
+    sizes = dict(input_size=SIZE, heatmap_size=(width // 4, height // 4), sigma=1.5)
+    for part in (*dicts(cfg.model), *dicts([cfg[name] for name in LOADERS])):
+        if part.get('type') == codec['type']:
+            part.update(sizes)
+        if part.get('type') == 'TopdownAffine':
+            part.input_size = SIZE
+        if 'bbox_file' in part:  # persons that a detector found: take the true ones
+            part.bbox_file = None
+    cfg.model.test_cfg.flip_test = False
+
+
+def our_backbone(arch: str) -> list[nn.Module]:
+    from mmhrnet.models import HRNet
+
+    return [HRNet(arch, multiscale_output=False)]
+
+
+def their_backbone(arch: str) -> list[nn.Module]:
+    from mmpose.models.backbones import HRNet
+
+    from mmhrnet.models.archs import as_extra
+
+    return [HRNet(extra=as_extra(arch))]
+
+
+HOST = Host(
+    name='mmpose',
+    task='pose',
+    task_name='2D Keypoint',
+    title='Pose and facial landmarks (mmpose)',
+    distribution='mmpose',
+    floor='1.2.0',
+    # It declares chumpy, which pip cannot build and nothing imports.
+    install='pip install json_tricks munkres scipy && pip install --no-deps mmpose',
+    network=dict(
+        multiscale_output=False,
+        init_cfg=[
+            dict(type='Normal', std=0.001, layer=['Conv2d']),
+            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+        ],
+    ),
+    input_size=(256, 192),
+    has_tensor_head=lambda cfg: 'Bottomup' not in cfg.model.type,
+    metrics={
+        'coco/AP': Metric('AP', percent=100),
+        'PCK': Metric('PCKh', 0.01, percent=100),
+        'NME': Metric('NME', 100, less_is_better=True),
+    },
+    data={
+        'CocoDataset': 'joints',
+        'AFLWDataset': 'joints',
+        'COFWDataset': 'joints',
+        'Face300WDataset': 'joints',
+        'WFLWDataset': 'joints',
+    },
+    mini=Recipe(shrink, iterations=400, batch=16, lr=2e-3),
+    visualizer='PoseLocalVisualizer',
+    build=build,
+    run=run,
+    describe=describe,
+    detectors='mmdet',
+    enlarge=enlarge,
+    use_meta=use_meta,
+    draw=draw,
+    benchmarks={
+        'pose': Comparison(
+            'HRNetV1, the backbone of pose estimators', (256, 192), our_backbone, their_backbone
+        )
+    },
+)

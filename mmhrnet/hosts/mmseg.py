@@ -1,0 +1,161 @@
+"""mmseg: a class for each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmhrnet.hosts.host import Comparison, Found, Host, Metric, Predicts, Recipe
+from mmhrnet.hosts.shrink import (
+    SPLITS,
+    add_after_resize,
+    drop_steps,
+    pipeline,
+    set_classes,
+    steps,
+)
+from mmhrnet.walk import LOADERS, dicts
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import Tensor, nn
+
+DIVISOR = 4  # of scales and crops in a mini training
+
+
+def build(cfg: Config, weights: str, device: str) -> Any:
+    from mmseg.apis import MMSegInferencer
+
+    return MMSegInferencer(cfg, weights, device=device)
+
+
+def describe(predictor: Predicts, sample: Any) -> Found:
+    import numpy as np
+
+    labels = sample.pred_sem_seg.data[0].numpy().astype(np.uint8)  # (H, W)
+    counts = np.bincount(labels.ravel())
+    found: list[dict[str, Any]] = [
+        {'label': int(label), 'class': predictor.name(label), 'share': counts[label] / labels.size}
+        for label in np.argsort(-counts, kind='stable')
+        if counts[label]
+    ]
+    return found, labels
+
+
+def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
+    from torch.nn import functional as F
+
+    for key in ('gt_sem_seg', 'pred_sem_seg'):
+        if key in sample:
+            labels = sample.get(key).data  # (1, H, W)
+            scaled = F.interpolate(labels[None].float(), size)[0].long()
+            sample.set_field(type(sample.get(key))(data=scaled), key)
+    return sample
+
+
+def shrink(cfg: Config, root: Path, embedded: bool) -> None:
+    from mmhrnet.datasets import SEMANTIC_CLASSES, SEMANTIC_PALETTE
+
+    drop_steps(cfg, 'PhotoMetricDistortion')
+    for part in (*steps(cfg), *dicts(cfg.model)):
+        if part.get('type') == 'RandomResize':
+            part.ratio_range = (0.8, 1.25)
+        for key in ('scale', 'crop_size', 'size', 'stride'):
+            if isinstance(part.get(key), (tuple, list)):
+                part[key] = tuple(side // DIVISOR for side in part[key])
+    # Small maps of uneven sides are upsampled visibly off their place.
+    add_after_resize(cfg, LOADERS[1:], dict(type='ResizeToMultiple', size_divisor=32))
+    if not embedded:
+        return
+    meta = dict(classes=SEMANTIC_CLASSES, palette=SEMANTIC_PALETTE)
+    for name, split in SPLITS.items():
+        cfg[name].dataset = dict(
+            type='BaseSegDataset',
+            data_root=str(root),
+            data_prefix=dict(img_path=f'{split}2017', seg_map_path=f'semantic/{split}2017'),
+            metainfo=meta,
+            pipeline=pipeline(cfg[name].dataset),
+        )
+    for step in steps(cfg):
+        if 'reduce_zero_label' in step:
+            step.reduce_zero_label = False
+    set_classes(cfg.model, len(SEMANTIC_CLASSES))
+
+
+def our_concatenation(arch: str) -> list[nn.Module]:
+    from mmhrnet.models import HRNet, HRNetV2
+
+    backbone = HRNet(arch, upsample='bilinear')
+    return [backbone, HRNetV2(backbone.out_channels)]
+
+
+def their_concatenation(arch: str) -> list[nn.Module]:
+    from mmseg.models.backbones import HRNet
+    from mmseg.models.decode_heads import FCNHead
+
+    from mmhrnet.models.archs import as_extra, resolve_stages
+
+    class Concatenation(FCNHead):
+        """What the head does before its classifier; the convolution is called as ours."""
+
+        def __init__(self, channels: Sequence[int]) -> None:
+            super().__init__(
+                in_channels=list(channels),
+                in_index=tuple(range(len(channels))),
+                input_transform='resize_concat',
+                channels=sum(channels),
+                kernel_size=1,
+                num_convs=1,
+                concat_input=False,
+                dropout_ratio=0,
+                num_classes=2,
+                norm_cfg=dict(type='BN'),
+                align_corners=False,
+            )
+            self.conv = self.convs[0]
+            del self.convs, self.conv_seg
+
+        def forward(self, xs: Sequence[Tensor]) -> tuple[Tensor]:
+            return (self.conv(self._transform_inputs(xs)),)
+
+    channels = resolve_stages(arch)[-1].out_channels
+    return [HRNet(extra=as_extra(arch)), Concatenation(channels)]
+
+
+HOST = Host(
+    name='mmseg',
+    task='segmentation',
+    task_name='Semantic Segmentation',
+    title='Segmentation (mmseg)',
+    distribution='mmsegmentation',
+    floor='1.2.1',
+    fork='onedl-mmsegmentation',
+    network=dict(upsample='bilinear'),
+    input_size=(512, 1024),
+    metrics={'mIoU': Metric('mIoU')},
+    best_metric='mIoU',
+    data={
+        'ADE20KDataset': 'maps',
+        'BaseSegDataset': 'maps',
+        'CityscapesDataset': 'maps',
+        'COCOStuffDataset': 'maps',
+        'LIPDataset': 'maps',
+        'PascalContextDataset': 'maps',
+        'PascalContextDataset59': 'maps',
+    },
+    mini=Recipe(shrink, iterations=240, batch=8, lr=2e-3),
+    visualizer='SegLocalVisualizer',
+    build=build,
+    describe=describe,
+    enlarge=enlarge,
+    benchmarks={
+        'seg': Comparison(
+            'HRNetV2, backbone and concatenated representation',
+            (512, 1024),
+            our_concatenation,
+            their_concatenation,
+            neck_alone=True,
+        )
+    },
+)
