@@ -104,4 +104,6 @@ def test_the_network_stays_small(path: Path) -> None:
 def test_models_import_no_other_room() -> None:
     for path in (ROOT / 'mmhrnet/models').glob('*.py'):
         imported = re.findall(r'^from (mmhrnet[\w.]*)', path.read_text(), re.MULTILINE)
-        assert all(re.match(r'mmhrnet\.(models|registry|errors)\b', name) for name in imported), path
+        assert all(re.match(r'mmhrnet\.(models|registry|errors)\b', name) for name in imported), (
+            path
+        )
