@@ -1,5 +1,5 @@
 # `make demo` and `make test` each set up everything from nothing.
-.PHONY: demo test test-all matrix reliability lint docs setup clean
+.PHONY: demo test test-fast test-all matrix reliability lint docs setup clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -21,6 +21,12 @@ demo: setup
 # Two processes, which the tests of a file do not share: some of them follow one another.
 test: lint
 	$(PY) -m pytest -n 2 --dist loadfile
+
+# Network, necks, checkpoints, deploy form and the order of the rooms, without compilers.
+FAST := house hrnet necks checkpoints convert deploy
+test-fast: setup
+	$(PY) -m pytest -n 2 --dist loadfile $(FAST:%=tests/test_%.py) \
+		-k 'not (compile or export or quantizes or context or whole or tool)'
 
 test-all: lint
 	$(PY) -m pytest -m ''
