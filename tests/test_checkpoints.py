@@ -180,7 +180,7 @@ def saved(content: Any) -> bytes:
         (b'<!DOCTYPE html><html>', 'web page'),
         (b'version https://git-lfs.github.com/spec/v1', 'git lfs pull'),
         (b'\x1f\x8b' + bytes(64), 'gzip archive: unpack'),
-        (pickle.dumps({'a': 1}, 2), 'no file that torch.save wrote'),
+        (pickle.dumps({'a': 1}, 2), 'not a file that torch.save wrote'),
         (
             saved(torch.nn.Sequential(torch.nn.Linear(2, 2))),
             r'pickled whole.*model\.state_dict\(\)',
@@ -278,7 +278,7 @@ def test_unlisted_type_is_named_and_can_be_allowed(
 
 
 def test_allow_refuses_what_is_no_type() -> None:
-    with pytest.raises(checkpoints.CheckpointError, match='no importable type'):
+    with pytest.raises(checkpoints.CheckpointError, match='not an importable type'):
         checkpoints.allow('nowhere.Thing')
 
 

@@ -94,7 +94,7 @@ def test_only_what_an_inferencer_builds_is_taken() -> None:
 
 def test_without_a_config_the_error_says_so() -> None:
     for content in ({}, {'meta': {'cfg': 7}}, {'message_hub': 5}, [1]):
-        with pytest.raises(CheckpointError, match='holds no config'):
+        with pytest.raises(CheckpointError, match='contains no config'):
             config_of(content)
 
 

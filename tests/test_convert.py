@@ -643,7 +643,7 @@ def test_group_norms_by_type(randomized: object) -> None:
     ],
 )
 def test_no_hrnet(content: object, says: str) -> None:
-    with pytest.raises(checkpoints.CheckpointError, match=f'no weights of an HRNet.*{says}'):
+    with pytest.raises(checkpoints.CheckpointError, match=f'not weights of an HRNet.*{says}'):
         checkpoints.unwrap(content)
 
 

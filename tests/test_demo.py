@@ -144,7 +144,7 @@ def test_a_video_becomes_a_video(untrained: object, scene: Path, tmp_path: Path)
     assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert reader.get(cv2.CAP_PROP_FPS) == 5
     (tmp_path / 'text.mp4').write_text('no video')
-    with pytest.raises(ImageError, match=r'text\.mp4 is no video'):
+    with pytest.raises(ImageError, match=r'text\.mp4 is not a video'):
         demo(tmp_path / 'text.mp4', *untrained('mmpretrain'), out_dir=tmp_path / 'out', mini=True)
 
 

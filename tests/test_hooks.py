@@ -520,7 +520,7 @@ def test_a_non_finite_loss_names_iteration_and_module_with_the_weights_before(
     iteration = next(i for i, batch in enumerate(runner.model.seen) if 5 in batch) + 1
     message = str(info.value)
     assert f'loss of iteration {iteration} is not finite' in message
-    assert 'first module whose output is not: last.' in message
+    assert 'first module whose output is not finite: last.' in message
     assert all(p.isfinite().all() for p in runner.model.parameters())
     assert all(b.isfinite().all() for b in runner.model.buffers())
 
@@ -530,7 +530,7 @@ def test_the_module_is_found_where_it_breaks_and_images_are_named(tmp_path: Path
     runner.model.norm.register_forward_hook(
         lambda *call: call[2] / 0 if len(runner.model.seen) in (4, 5) else call[2]
     )
-    with pytest.raises(TrainingError, match=r'iteration 4 .* output is not: norm\. .*iter_3\.pth'):
+    with pytest.raises(TrainingError, match=r'iteration 4 .* not finite: norm\. .*iter_3\.pth'):
         runner.train()
     runner.call_hook('restore_signals')
 

@@ -173,7 +173,7 @@ def test_weights_are_those_of_the_config_of_the_architecture() -> None:
         (dict(name='hrnetv2_w18', num_classes=3), 'num_classes=3'),
         (dict(name='hrnet_w18', features_only=True, num_classes=3), 'num_classes=3'),
         (dict(name='hrnet_w18', num_classes=-1), 'num_classes=-1'),
-        (dict(name='hrnet_w18', depth=3), "'depth' is no option"),
+        (dict(name='hrnet_w18', depth=3), "'depth' is not an option"),
         (dict(name='hrnet_w18', arch='w32'), 'arch is not to be given'),
         (dict(name='hrnet_w18', multiscale_output=False), 'multiscale_output is not'),
         (dict(name='hrnet_w18', pretrained=True, checkpoint='a.pth'), 'either pretrained'),

@@ -1,4 +1,4 @@
-"""Many images, many visitors: nothing is lost, memory stays flat, a bad image costs only itself."""
+"""Many images, many visitors: nothing is lost, memory stays flat, a bad image stops nothing."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_a_killed_run_loses_its_last_line_with_a_warning(
 def test_a_broken_line_before_the_last_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / 'scalars.json'
     path.write_text('{"step": 1}\nnothing\n{"step": 2}\n')
-    with pytest.raises(LogError, match=r'scalars\.json, line 2, is no record'):
+    with pytest.raises(LogError, match=r'scalars\.json, line 2, is not a record'):
         read_scalars(path)
 
 
@@ -162,7 +162,7 @@ def test_runs_of_equal_names_are_named_by_their_paths(
         (('empty',), 'empty has no scalars'),
         (('run', '--keys', 'los'), 'No run has los; did you mean loss'),
         (('run', '--keys', 'xyz'), 'There are: loss, acc, loss_cls, lr, coco/AP'),
-        (('run', '--out', 'out.jpg'), 'out.jpg is no PNG'),
+        (('run', '--out', 'out.jpg'), 'out.jpg is not a PNG'),
     ],
 )
 def test_tool_says_what_is_wrong_in_one_line(

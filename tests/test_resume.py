@@ -111,12 +111,12 @@ def test_data_that_are_no_checkpoint_are_one_line(
     torch.save(content, file)
     options = {**TWO_STEPS, **({'load_from': str(file)} if option == 'load_from' else {})}
     resume = str(file) if option == 'resume' else None
-    with pytest.raises(apis.ConfigError, match=r'no checkpoint: its (state_dict|meta) is no dict'):
+    with pytest.raises(apis.ConfigError, match=r'not a checkpoint: its (state_dict|meta) is not a'):
         apis.train(CLS, mini=True, work_dir=str(tmp_path), resume=resume, cfg_options=options)
-    with pytest.raises(apis.ConfigError, match=r'no checkpoint: its (state_dict|meta) is no dict'):
+    with pytest.raises(apis.ConfigError, match=r'not a checkpoint: its (state_dict|meta) is not a'):
         apis.test(CLS, file, mini=True, work_dir=str(tmp_path))
     (tmp_path / 'last_checkpoint').write_text(str(file))
-    with pytest.raises(apis.ConfigError, match=r'odd\.pth: This is no checkpoint'):
+    with pytest.raises(apis.ConfigError, match=r'odd\.pth: This is not a checkpoint'):
         apis.train(CLS, mini=True, work_dir=str(tmp_path), resume='auto', cfg_options=options)
 
 
@@ -178,7 +178,7 @@ def numpy_at(content: dict, position: int) -> tuple:
             lambda c: c['optimizer']['param_groups'][0]['params'].pop(),
             'group 0 of its optimizer has 5 parameters, here 6',
         ),
-        (lambda c: c.pop('message_hub'), 'weights alone, without message_hub'),
+        (lambda c: c.pop('message_hub'), 'only weights, without message_hub'),
         (lambda c: (c.pop('meta'), c.pop('message_hub')), 'without meta and message_hub'),
         # What MMEngine, PyTorch and numpy would take on trust.
         (lambda c: c['meta'].clear(), 'its meta.epoch is not as a training saves it'),

@@ -12,14 +12,14 @@ from mmhrnet.checkpoints.values import require
 
 # How files begin that people take for checkpoints.
 OTHER_FILES = {
-    b'\x89HDF': 'an HDF5 file, as Keras and TensorFlow write. The HRNet of Keras is another '
+    b'\x89HDF': 'an HDF5 file, as Keras and TensorFlow write. The HRNet of Keras is a different '
     'network, whose weights do not fit (docs/checkpoints.md)',
     b'\x1f\x8b': 'a gzip archive: unpack it first',
     b'BZh': 'a bzip2 archive: unpack it first',
     b'\xfd7zXZ': 'an xz archive: unpack it first',
     b'7z\xbc\xaf': 'a 7z archive: unpack it first',
     b'Rar!': 'a RAR archive: unpack it first',
-    b'<': 'a web page: what answered the download was not the file',
+    b'<': 'a web page: the download returned it instead of the file',
     b'version https://git-lfs': 'a pointer of Git LFS: fetch the file with `git lfs pull`',
 }
 

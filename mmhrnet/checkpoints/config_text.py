@@ -31,7 +31,7 @@ def config_of(checkpoint: Any) -> dict[str, Any]:
     These are the model, the kind and the pipeline of the test data set, and the visualizer.
 
     Raises:
-        CheckpointError: The checkpoint holds no config, or one that is more than literals, names a
+        CheckpointError: It contains no config, or one that is more than literals, names a
             type that is not registered, or has text in it that could be a path or a program.
     """
     fields = checkpoint if isinstance(checkpoint, dict) else {}
@@ -43,7 +43,7 @@ def config_of(checkpoint: Any) -> dict[str, Any]:
             config = _parts(read_config(found))
             _check_settings(config)
             return config
-    raise CheckpointError('The checkpoint holds no config: give the one of its training')
+    raise CheckpointError('The checkpoint contains no config: give the one of its training')
 
 
 def read_config(text: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _setting(node: ast.stmt) -> tuple[str, Any]:
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             return name, _literal(value)
-    raise ValueError(f'line {node.lineno} is no assignment')
+    raise ValueError(f'line {node.lineno} is not an assignment')
 
 
 def _literal(node: ast.expr) -> Any:

@@ -201,8 +201,8 @@ def _check(misfits: list[str], report: Report, partial: bool | None) -> None:
         listed = '\n  '.join(misfits[:5])
         raise CheckpointError(
             f'The weights ({report.form}) do not fit the network:\n  {listed}{more}\n'
-            'Is it another arch, or HRNetV1 weights for HRNetV2? If a partial match is what you '
-            f'want, say so: {PARTIAL}=1 in the environment, or fit(..., partial=True)'
+            'Is it another arch, or HRNetV1 weights for HRNetV2? To accept a '
+            f'partial match, set {PARTIAL}=1 in the environment or call fit(..., partial=True)'
         )
     if misfits:
         report.new.extend(misfit.partition(':')[0] for misfit in misfits)
@@ -230,10 +230,10 @@ def convert(
         common name; the report.
 
     Raises:
-        CheckpointError: ``to`` is no known form.
+        CheckpointError: ``to`` is not a known form.
     """
     if to not in FORMS:
-        raise CheckpointError(f'{to!r} is no known form: use one of {", ".join(FORMS)}')
+        raise CheckpointError(f'{to!r} is not a known form: use one of {", ".join(FORMS)}')
     forms, source = to_common_state(state)
     report = _report(forms, source, state)
     plain = to.startswith(('official', 'timm'))  # these have biases, and no tensors of hosts

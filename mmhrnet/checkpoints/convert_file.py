@@ -22,7 +22,7 @@ def convert_checkpoint(src: str | Path, dst: str | Path, to: str) -> Report:
         to: One of ``mmhrnet.checkpoints.FORMS``.
 
     Raises:
-        CheckpointError: The file cannot be read, or is no HRNet's.
+        CheckpointError: The file cannot be read, or is not of an HRNet.
     """
     check_file(dst)
     checkpoint = CheckpointLoader.load_checkpoint(str(src), map_location='cpu', logger='silent')

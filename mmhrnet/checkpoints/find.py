@@ -61,7 +61,7 @@ def unwrap(checkpoint: Any, at: str | None = None) -> Weights:
     found = list(_distinct(_candidates(checkpoint, (), set())))
     if not found:
         raise CheckpointError(
-            f'These are no weights of an HRNet: nowhere is a {CONV} beside a {STAGE}*. '
+            f'These are not weights of an HRNet: there is no {CONV} beside a {STAGE}*. '
             f'{_contents(checkpoint)}'
         )
     places = [candidate.place for candidate in found]
@@ -83,7 +83,7 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
     """The named tensors of a checkpoint as MMEngine takes them, and whatever it takes beside them.
 
     Raises:
-        CheckpointError: It is no dict, what is under ``state_dict`` or ``meta`` is none, or the
+        CheckpointError: It is not a dict, what is under ``state_dict`` or ``meta`` is none, or the
             description of the data set is of another kind than the hosts take.
     """
     fields = checkpoint if isinstance(checkpoint, dict) else {'state_dict': checkpoint}
@@ -91,10 +91,13 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
     for part, value in (('state_dict', state), ('meta', fields.get('meta') or {})):
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise CheckpointError(
-                f'This is no checkpoint: its {part} is no dict of names. {_contents(checkpoint)}'
+                f'This is not a checkpoint: its {part} is not a dict of names. '
+                f'{_contents(checkpoint)}'
             )
     if not _is_metadata(getattr(state, '_metadata', None)):
-        raise CheckpointError('This is no checkpoint: the versions of its modules are no numbers')
+        raise CheckpointError(
+            'This is not a checkpoint: the versions of its modules are not numbers'
+        )
     described = (fields.get('meta') or {}).get('dataset_meta')
     oddity = None if described is None else find_oddity(described)
     if oddity:

@@ -54,7 +54,7 @@ class CheckpointError(UserError, RuntimeError):
 
 
 def allow(*types: Any) -> None:
-    """Adds types that a checkpoint may hold; allow only those whose construction runs no code.
+    """Adds types that a checkpoint may contain; allow only those whose construction runs no code.
 
     Args:
         types: Classes, or their names like ``'package.module.Class'``.
@@ -65,7 +65,7 @@ def allow(*types: Any) -> None:
     for item in types:
         resolved = _import(item) if isinstance(item, str) else item
         if not isinstance(resolved, type) or not _may_be_allowed(resolved.__module__):
-            raise CheckpointError(f'{item!r} is no class of harmless values: it is not allowed')
+            raise CheckpointError(f'{item!r} is not a class of harmless values: it is not allowed')
         if resolved not in SAFE_TYPES:
             SAFE_TYPES.append(resolved)
 
@@ -81,7 +81,7 @@ def _import(name: str) -> Any:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise CheckpointError(
-            f'{name!r} is no importable type, like package.module.Class'
+            f'{name!r} is not an importable type, like package.module.Class'
         ) from error
 
 
@@ -181,7 +181,7 @@ def _meta_of(metadata: dict[str, str]) -> dict[str, Any]:
     if 'dataset_meta' in metadata:
         meta['dataset_meta'] = json.loads(metadata['dataset_meta'], object_hook=_unmarked)
         if not isinstance(meta['dataset_meta'], dict):
-            raise ValueError('the description of its data set is no dict')
+            raise ValueError('the description of its data set is not a dict')
     return meta
 
 
@@ -271,7 +271,7 @@ def _one_line(error: BaseException | str) -> str:
 def _explain_failure(error: Exception, file: IO[bytes]) -> str:
     text = _one_line(error)
     known = _explain_known(text)
-    return known or f'{"is truncated" if _has_ended(file) else "is no checkpoint"}: {text}'
+    return known or f'{"is truncated" if _has_ended(file) else "is not a checkpoint"}: {text}'
 
 
 def _explain_known(text: str) -> str:
@@ -283,7 +283,7 @@ def _explain_known(text: str) -> str:
         )
     if NO_MEMORY.search(text):
         return f'asks for more memory than there is: {_one_line(text)}'
-    return 'is no file that torch.save wrote' if NO_MAGIC in text else ''
+    return 'is not a file that torch.save wrote' if NO_MAGIC in text else ''
 
 
 def _has_ended(file: IO[bytes]) -> bool:

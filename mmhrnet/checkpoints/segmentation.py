@@ -1,4 +1,4 @@
-"""What published weights for segmentation want of a network, and do not say.
+"""What published weights for segmentation need from a network but do not state.
 
 Source: the official segmentation repository, branches master, pytorch-v1.1 and HRNet-OCR.
 """

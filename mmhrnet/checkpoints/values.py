@@ -1,4 +1,4 @@
-"""The harmless types that a checkpoint may hold besides those that torch itself allows.
+"""The harmless types that a checkpoint may contain besides those that torch itself allows.
 
 Torch looks a name of the file up in this list and calls what it finds. Where the real thing would
 believe too much (numpy takes any memory layout from a file, ``getattr`` any attribute), something
@@ -43,7 +43,7 @@ def require(condition: Any, reason: str) -> None:
 
 
 def check_size(value: Any) -> None:
-    """Raises if a value holds itself, would be immense written out, or hides a method.
+    """Raises if a value contains itself, would be immense when written out, or hides a method.
 
     What writes or compares it later, as JSON or text, would never end. Torch gives objects the
     attributes that the file says: a dict whose ``get`` is another function obeys the file.
@@ -56,10 +56,10 @@ def check_size(value: Any) -> None:
         require(not hidden, f'a value in it hides the method {hidden[:1]}')
         children = [*_children(part), *own.values()]
         if children and id(part) not in known:
-            require(id(part) not in above, 'a value in it holds itself')
+            require(id(part) not in above, 'a value in it contains itself')
             require(len(above) < DEEPEST, 'its values are nested too deep')
             known[id(part)] = 1 + sum(size(child, (*above, id(part))) for child in children)
-            require(known[id(part)] < LARGEST, 'its values would be immense, each written out')
+            require(known[id(part)] < LARGEST, 'its values would be immense when written out')
         return known.get(id(part), 1)
 
     size(value, ())

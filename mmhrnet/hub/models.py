@@ -240,7 +240,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
                 f'{option} is not to be given: the name says the network, checkpoint the weights'
             )
         if option not in known:
-            raise ConfigError(f'{option!r} is no option, those are {", ".join(sorted(known))}')
+            raise ConfigError(f'{option!r} is not an option, those are {", ".join(sorted(known))}')
 
 
 def _init_weights(model: nn.Module) -> None:

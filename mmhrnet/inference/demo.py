@@ -40,7 +40,7 @@ def demo(
     score_thr: float = 0.3,
     cfg_options: dict[str, Any] | None = None,
 ) -> list[Path]:
-    """Writes a picture and a JSON file for each image; a bad image costs only itself.
+    """Writes a picture and a JSON file for each image; a bad image does not stop the others.
 
     A video becomes a video, and JSON with a line for each frame.
 
@@ -145,7 +145,7 @@ def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
     """
     reader = mmcv.VideoReader(str(source))
     if not reader.opened or not reader.width:
-        raise ImageError(f'{source} is no video that OpenCV reads')
+        raise ImageError(f'{source} is not a video that OpenCV reads')
     target = out_dir / f'{source.stem}.mp4'
     with (
         beside(target) as video,
@@ -168,7 +168,7 @@ def _predict_frames(predictor: Predictor, reader: Any, lines: TextIO) -> Iterato
 
 def _write_video(path: Path, pictures: Iterator[np.ndarray], fps: float) -> None:
     first = next(pictures)
-    height, width = (side - side % 2 for side in first.shape[:2])  # codecs want even sides
+    height, width = (side - side % 2 for side in first.shape[:2])  # codecs need even sides
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
     count = 0
     for picture in chain([first], pictures):

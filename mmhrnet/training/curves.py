@@ -41,7 +41,7 @@ def read_scalars(run: str | Path) -> list[dict[str, Any]]:
         run: Work folder, one of its dated folders, or a ``scalars.json``.
 
     Raises:
-        LogError: A line that is no record; a last one, cut off when the run was killed, is skipped
+        LogError: A line is not a record; a last one, cut off when the run was killed, is skipped
             with a warning.
     """
     run = Path(run)
@@ -61,7 +61,7 @@ def _records(path: Path) -> Iterable[dict[str, Any]]:
             yield {'step': int(record['step']), **record}
         except (ValueError, TypeError, KeyError) as error:
             if number < len(lines):
-                raise LogError(f'{path}, line {number}, is no record of scalars') from error
+                raise LogError(f'{path}, line {number}, is not a record of scalars') from error
             LOGGER.warning('%s, line %d, is cut off and left out', path, number)
 
 
@@ -116,7 +116,7 @@ def analyze_logs(runs: Sequence[str | Path], keys: Sequence[str], out: str | Pat
         LogError: A run without scalars, a key that no run has, or another suffix.
     """
     if Path(out).suffix != '.png':
-        raise LogError(f'--out {out} is no PNG: give a name that ends in .png')
+        raise LogError(f'--out {out} is not a PNG: give a name that ends in .png')
     scalars = _load(runs)
     _check_keys(scalars, keys)
     CONSOLE.print(runs_table(scalars, keys))

@@ -163,7 +163,7 @@ def _write(content: dict[str, Any], out_dir: Path, format: str, facts: Facts) ->
         places = {file: path, card: path.with_suffix('.md')}
         taken = [old for new, old in places.items() if old.exists() and not cmp(new, old, False)]
         if taken:
-            raise ConfigError(f'{taken[0]} is there with other content: move it away first')
+            raise ConfigError(f'{taken[0]} exists with other content: move it first')
         for source, target in places.items():
             source.replace(target)
     return path

@@ -1,4 +1,4 @@
-"""MMEngine hooks with which a training loses nothing; ``tools/train.py`` adds them by default.
+"""MMEngine hooks that make a training resumable; ``tools/train.py`` adds them by default.
 
 In any host's own config::
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are never half-written, and never gone before their successor is there."""
+"""Checkpoints that are never half-written and are kept until their successor is complete."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._remove_outdated()
 
     def _read_back(self) -> None:
-        """Loads the first checkpoint: what could not be resumed is to be known in time."""
+        """Loads the first checkpoint, so that one that cannot be resumed is noticed early."""
         local = isinstance(self.file_backend, DurableBackend) and Path(self.last_ckpt).is_file()
         if self.is_read_back or not local or not is_main_process():
             return

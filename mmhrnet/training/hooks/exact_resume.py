@@ -16,7 +16,7 @@ from mmhrnet.training.hooks.seeded_batches import SeededBatches
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
-    """Makes a resumed run end with the bits of one that was never interrupted.
+    """Makes a resumed run end bit-identical to an uninterrupted one.
 
     What MMEngine does not restore, and what is done about it:
 

@@ -63,7 +63,7 @@ def _damage(path: Path) -> str | None:
         text = str(error).partition('\n')[0]
         return text if str(path) in text else f'{path}: {text}'
     if not {'meta', 'message_hub'} <= content.keys():
-        return f'{path} holds weights alone'
+        return f'{path} contains only weights'
     return None
 
 

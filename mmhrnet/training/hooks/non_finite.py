@@ -1,4 +1,4 @@
-"""A loss that is not finite ends the training, with its cause, before the weights are lost."""
+"""Stops a training at the first loss that is not finite, names the cause and keeps the weights."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class NonFiniteHook(Hook):
         if bad:
             raise TrainingError(
                 f'After iteration {checkpoint["meta"]["iter"]} the weights are not finite, first '
-                f'{bad[0]}: no checkpoint is written, the earlier ones are good. '
-                'Lower the learning rate, or clip gradients, and go on with --resume'
+                f'{bad[0]}: no checkpoint is written, and the earlier ones are good. '
+                'Lower the learning rate or clip gradients, and continue with --resume'
             )
 
     def _parse_losses(self, parse: Callable[..., Any], losses: Any) -> Any:
@@ -107,16 +107,16 @@ class NonFiniteHook(Hook):
         # Not the buffers: this very forward pass may have spoilt a running mean.
         weights = next(_non_finite(dict(model.named_parameters())), None)
         if weights:
-            return f'The step before it made the weights so, first {weights}.'
+            return f'The step before it made the weights not finite, first {weights}.'
         synced = any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
         if synced and get_world_size() > 1:  # it would wait for the other processes
-            return 'The module is not searched for with synchronized norms.'
+            return 'With synchronized norms, the module is not looked for.'
         set_random_state(self._state)
         with torch.no_grad(), runner.optim_wrapper.optim_context(model):
             name = first_non_finite_module(model, self._batch)
         if name is None:
-            return 'The outputs of all modules are finite: it is the computation of the loss.'
-        return f'The first module whose output is not: {name or type(model).__name__}.'
+            return 'The outputs of all modules are finite, so the loss itself is the cause.'
+        return f'The first module whose output is not finite: {name or type(model).__name__}.'
 
 
 def first_non_finite_module(model: BaseModel, batch: Any) -> str | None:

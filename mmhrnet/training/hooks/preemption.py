@@ -125,14 +125,14 @@ class PreemptionHook(Hook):
         self.restore_signals(runner)
         name = signal.Signals(self._received).name
         runner.logger.warning(
-            f'Stopped by {name} after iteration {iteration}, all of it is in {path}. '
-            f'Go on with: {_resume_command()}'
+            f'Stopped by {name} after iteration {iteration}, saved in {path}. '
+            f'Resume with: {_resume_command()}'
         )
         raise SystemExit(128 + self._received)
 
 
 def _shield(is_over: Any, init: Callable[[int], None] | None, worker: int) -> None:
-    """Lets a worker outlive signals to the whole group until the main process wants no more.
+    """Lets a worker outlive signals to the whole group as long as the main process needs it.
 
     Set in the worker itself: there torch sets a handler that ends it, and with it the training.
     """

@@ -56,7 +56,7 @@ class ResumeCheckHook(Hook):
 def _problems(runner: Runner, checkpoint: Any) -> Iterator[str]:
     absent = [key for key in ('state_dict', 'meta', 'message_hub') if not _has(checkpoint, key)]
     if absent:
-        yield f'it holds weights alone, without {" and ".join(absent)}'
+        yield f'it contains only weights, without {" and ".join(absent)}'
     oddity = find_oddity(checkpoint)
     if oddity:
         yield oddity

@@ -33,7 +33,7 @@ def _check_position(words: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _check_history(value: Any) -> Any:
-    """MMEngine leaves out what is no HistoryBuffer, and believes one that is."""
+    """MMEngine leaves out what is not a HistoryBuffer, and believes one that is."""
     if isinstance(value, HistoryBuffer):
         data = [vars(value).get(name) for name in ('_log_history', '_count_history')]
         is_numbers = [
