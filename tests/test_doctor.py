@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -61,8 +62,8 @@ def test_a_command_says_in_one_line_what_is_missing(command: str) -> None:
     result = mmhrnet(command, 'CONFIG', isolated=True)
     if command == 'models':
         result = mmhrnet(command, isolated=True)
-    assert result.returncode == 1
-    assert result.stderr.startswith('mmhrnet: torch, torchvision, mmengine, mmcv')
+    assert result.returncode == 2
+    assert result.stderr.startswith(f'mmhrnet {command}: torch, torchvision, mmengine, mmcv')
     assert len(result.stderr.strip().splitlines()) == 1
 
 
@@ -225,13 +226,44 @@ def test_a_library_that_a_config_needs_is_named(tmp_path: Path) -> None:
         assert line.endswith('mmseg is not installed: pip install mmsegmentation'), line
 
 
-def test_every_tool_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
-    scripts = {script for script, _ in cli.TOOLS.values()}
-    assert scripts == {path.stem for path in (ROOT / 'tools').glob('*.py')}
-    for name in cli.TOOLS:
-        monkeypatch.setattr(sys, 'argv', ['mmhrnet', name, '--help'])
-        monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == 0
-        assert capsys.readouterr().out.startswith(f'usage: mmhrnet {name} ')
+TOOLS = {
+    name: path.name
+    for path in (ROOT / 'tools').glob('*.py')
+    for name in re.findall(r"run\('(\w+)'", path.read_text())
+}
+
+
+def test_the_page_names_every_command_and_needs_nothing() -> None:
+    result = mmhrnet('--help', isolated=True)
+    assert result.returncode == 0
+    assert set(re.findall(r'^  (\w+)  +[A-Z]', result.stdout, re.MULTILINE)) == set(cli.COMMANDS)
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert mmhrnet(isolated=True).stdout == result.stdout
+
+
+def test_a_command_that_is_not_there() -> None:
+    result = mmhrnet('trian', isolated=True)
+    assert result.returncode == 2
+    assert result.stderr == (
+        'mmhrnet: there is no command trian: did you mean train? mmhrnet --help shows all\n'
+    )
+
+
+def test_every_tool_is_a_command_with_its_own_name() -> None:
+    assert set(cli.COMMANDS) - set(TOOLS) == {'models', 'mini', 'doctor', 'run'}
+    assert sorted(TOOLS.values()) == sorted(path.name for path in (ROOT / 'tools').glob('*.py'))
+
+
+@pytest.mark.parametrize('name', cli.COMMANDS)
+def test_help_begins_with_what_it_was_called_by(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['mmhrnet', name, '--help'])
+    with pytest.raises(SystemExit, match='0'):
+        cli.main()
+    assert capsys.readouterr().out.startswith(f'usage: mmhrnet {name} ')
+    if name in TOOLS:
+        monkeypatch.setattr(sys, 'argv', [TOOLS[name], '--help'])
+        with pytest.raises(SystemExit, match='0'):
+            runpy.run_path(str(ROOT / 'tools' / TOOLS[name]), run_name='__main__')
+        assert capsys.readouterr().out.startswith(f'usage: {TOOLS[name]} ')

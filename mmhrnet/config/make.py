@@ -14,6 +14,10 @@ from mmhrnet.config.load import load_config
 from mmhrnet.config.mini import fit_schedule, use_mini
 from mmhrnet.config.processes import is_first
 from mmhrnet.config.swap import replace
+from mmhrnet.errors import ConfigError
+from mmhrnet.files import beside
+
+SUFFIXES = ('.py', '.json', '.yml')
 
 
 def make_config(
@@ -52,3 +56,24 @@ def make_config(
         print(*replaced, sep='\n', file=sys.stderr)
     set_work_dir(cfg, work_dir)
     return cfg
+
+
+def print_config(config: str | Path, *, save_path: str | None = None, **shared: Any) -> None:
+    """Prints what :func:`make_config` makes, and writes it to a file that reads the same.
+
+    Raises:
+        ConfigError: Another suffix, or a config that its text does not hold.
+    """
+    if save_path and Path(save_path).suffix not in SUFFIXES:
+        raise ConfigError(f'--save-path {save_path} must end in {", ".join(SUFFIXES)}')
+    cfg = make_config(config, **shared)
+    print(cfg.pretty_text)
+    if save_path:
+        _save(cfg, save_path)
+
+
+def _save(cfg: Config, path: str) -> None:
+    with beside(path) as temporary:
+        cfg.dump(temporary)
+        if temporary.suffix == '.py' and Config.fromfile(temporary).to_dict() != cfg.to_dict():
+            raise ConfigError(f'{path} would read as another config: save it as .json')

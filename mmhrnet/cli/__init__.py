@@ -1,0 +1,112 @@
+"""The command ``mmhrnet``, and the scripts of ``tools/`` under OpenMMLab's names."""
+
+from __future__ import annotations
+
+import io
+import sys
+import traceback
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
+from inspect import getdoc
+
+from mmhrnet.cli.commands import COMMANDS, GROUPS, Call
+from mmhrnet.doctor import find_missing
+from mmhrnet.errors import UserError
+
+HEAD = """usage: mmhrnet COMMAND [OPTIONS]
+
+One HRNet for OpenMMLab: detection, pose, segmentation and classification."""
+FOOT = """Example, a minute on a CPU:
+  mmhrnet train mmhrnet::mmpretrain/hrnet-w18-small-v1_4xb64_in1k --mini
+
+mmhrnet COMMAND --help shows the options of a command."""
+BUG = (
+    'unless code of your own raised this, it is a bug: please report the command and the lines '
+    'above on the issue tracker of mmhrnet'
+)
+
+
+def main() -> None:
+    """Runs the command that ``sys.argv`` names."""
+    name, *words = sys.argv[1:] or ['--help']
+    if name in ('-h', '--help'):
+        print(_page())
+    elif name in COMMANDS:
+        run(name, f'mmhrnet {name}', words)
+    else:
+        close = get_close_matches(name, COMMANDS, n=1)
+        hint = f'did you mean {close[0]}? ' if close else ''
+        _end(f'mmhrnet: there is no command {name}: {hint}mmhrnet --help shows all', 2)
+
+
+def run(name: str, prog: str, words: Sequence[str] | None = None) -> None:
+    """Runs a command.
+
+    Args:
+        name: A key of ``COMMANDS``.
+        prog: What the user called it by.
+        words: Its arguments; default: those of the process.
+    """
+    with one_line(prog):
+        parser, call = make_parser(name, prog)
+        args = vars(parser.parse_args(words))
+    # The errors of another's script are its own.
+    with one_line(prog) if name != 'run' else nullcontext():
+        call(**args)
+
+
+def make_parser(name: str, prog: str) -> tuple[ArgumentParser, Call]:
+    """The parser of a command, and what takes its values."""
+    text = getdoc(COMMANDS[name])
+    parser = ArgumentParser(prog, description=text, formatter_class=RawDescriptionHelpFormatter)
+    return parser, COMMANDS[name](parser)
+
+
+@contextmanager
+def one_line(name: str) -> Iterator[None]:
+    """Ends the process with one line where the user can mend it, else with a traceback.
+
+    The errors of the system, such as a full disk, count as the user's: the exit status is 2.
+    On Ctrl-C it is 130. Anything else is a bug, with status 1 and where to report it.
+    Names of files that the screen has no letters for are printed with escapes.
+
+    Args:
+        name: What the line begins with.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
+    try:
+        yield
+    except (UserError, OSError) as error:
+        _end(f'{name}: {_text(error)}', 2)
+    except KeyboardInterrupt as stop:
+        _end(f'{name}: {str(stop) or "stopped"}', 130)
+    except Exception as error:
+        missing = find_missing() if isinstance(error, ModuleNotFoundError) else ''
+        if missing:
+            _end(f'{name}: {missing}', 2)
+        traceback.print_exc()
+        _end(f'{name}: {BUG}', 1)
+
+
+def _end(text: str, status: int) -> None:
+    print(text, file=sys.stderr)
+    sys.exit(status)
+
+
+def _text(error: UserError | OSError) -> str:
+    from mmhrnet.terminal import last_line
+
+    return last_line(error) if isinstance(error, OSError) else str(error)
+
+
+def _page() -> str:
+    lines = [HEAD]
+    for group, commands in GROUPS.items():
+        lines.append(f'\n{group}')
+        for command in commands:
+            text = (getdoc(command) or '').partition('\n')[0].rstrip('.')
+            lines.append(f'  {command.__name__:10} {text}')
+    return '\n'.join([*lines, '', FOOT])

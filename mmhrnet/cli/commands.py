@@ -1,0 +1,26 @@
+"""The table of commands.
+
+Each command is a function that adds its options to a parser and returns what is then called with
+their values. Its docstring is the help text. What needs torch or a host library is imported when
+the command is used.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+
+from mmhrnet.cli.environment import config, data, doctor, mini, models, run
+from mmhrnet.cli.look import browse, demo, streams, web
+from mmhrnet.cli.options import Call
+from mmhrnet.cli.ship import benchmark, convert, export, flops, publish
+from mmhrnet.cli.train_and_test import logs, test, train, zoo
+
+GROUPS: dict[str, tuple[Callable[[ArgumentParser], Call], ...]] = {
+    'Train and test': (train, test, zoo, logs),
+    'Look': (demo, web, streams, browse),
+    'Ship': (export, convert, publish, benchmark, flops),
+    'Models and data': (models, config, data, mini),
+    'Environment': (doctor, run),
+}
+COMMANDS = {command.__name__: command for group in GROUPS.values() for command in group}

@@ -1,0 +1,105 @@
+"""The commands that show what a network is fed and what it sees."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from mmhrnet.cli.options import SHARED, TRAINED_ON, Call, add, share
+
+
+def demo(parser: ArgumentParser) -> Call:
+    """Predict on images, folders and videos: pictures and JSON.
+
+    Detectors: boxes and masks. Pose: skeletons and heatmaps. Segmentation: classes of the pixels.
+    Classification: the five likeliest classes. Beside each picture is a JSON file with the
+    numbers.
+    """
+    parser.add_argument('source', metavar='IMAGE|FOLDER|VIDEO')
+    share(parser, '--config', '--checkpoint')
+    parser.add_argument('--out-dir', default='work_dirs/demo', help='default: %(default)s')
+    parser.add_argument('--det-config', help='for pose: the detector that finds the persons')
+    parser.add_argument('--det-checkpoint', **SHARED['--checkpoint'])
+    share(parser, '--swap', '--mini')
+    add(parser, '--data-root', help=TRAINED_ON)
+    share(parser, '--device')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='lowest score drawn; default: %(default)s'
+    )
+    share(parser, '--cfg-options')
+
+    def call(**args: Any) -> None:
+        from mmhrnet.inference.demo import demo
+
+        demo(**args)
+
+    return call
+
+
+def web(parser: ArgumentParser) -> Call:
+    """Serve all tasks as a web page of this machine.
+
+    Drop an image, choose config and weights, and see what HRNet sees.
+    """
+    parser.add_argument(
+        '--checkpoints', default='work_dirs', help='folder to choose from; default: %(default)s'
+    )
+    parser.add_argument('--port', type=int, default=7860, help='default: %(default)s')
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='default: %(default)s, this machine only; any other shows the page to the network',
+    )
+    parser.add_argument(
+        '--allow-host',
+        action='append',
+        default=[],
+        dest='allow_hosts',
+        metavar='NAME',
+        help='further name to open the page by, as of a reverse proxy; can be repeated',
+    )
+    parser.add_argument('--max-upload', default='10mb', help='largest file; default: %(default)s')
+    add(parser, '--data-root', help=TRAINED_ON)
+    share(parser, '--device')
+
+    def call(**args: Any) -> None:
+        from mmhrnet.inference.web import serve
+
+        serve(**args)
+
+    return call
+
+
+def streams(parser: ArgumentParser) -> Call:
+    """Draw the four parallel streams of an image, before and after each fusion."""
+    parser.add_argument('image', help='image file')
+    share(parser, '--config', '--checkpoint')
+    parser.add_argument('--out', default='work_dirs/streams.png', help='default: %(default)s')
+    share(parser, '--swap', '--mini')
+    add(parser, '--data-root', help=TRAINED_ON)
+    share(parser, '--device', '--cfg-options')
+
+    def call(**args: Any) -> None:
+        from mmhrnet.inference.streams import visualize_streams
+
+        visualize_streams(**args)
+
+    return call
+
+
+def browse(parser: ArgumentParser) -> Call:
+    """Draw what a config feeds to the network, with the targets."""
+    share(parser, 'config')
+    parser.add_argument('--out-dir', default='work_dirs/browse', help='default: %(default)s')
+    parser.add_argument('--number', type=int, default=12, help='samples; default: %(default)s')
+    splits = ['train', 'val', 'test']
+    add(parser, '--split', choices=splits, default='train', help='default: %(default)s')
+    parser.add_argument('--seed', type=int, default=0, help='of the order and the augmentation')
+    share(parser, '--data-root', '--swap', '--mini', '--cfg-options')
+
+    def call(**args: Any) -> None:
+        from mmhrnet.inference.browse import browse
+
+        browse(**args)
+
+    return call

@@ -1,0 +1,143 @@
+"""The commands for what leaves the house: files, weights and figures."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from mmhrnet.cli.options import TRAINED_ON, Call, add, share
+
+
+def export(parser: ArgumentParser) -> Call:
+    """Write a torch.export, AOTInductor or ONNX file.
+
+    Pose, segmentation and classification whole, of detectors backbone and neck. The file is
+    checked against eager PyTorch before it appears.
+    """
+    from mmhrnet.deploy import FORMATS
+    from mmhrnet.deploy.from_config import export_config
+
+    share(parser, 'config')
+    add(parser, 'checkpoint', nargs='?', help='checkpoint file; without it, random weights')
+    parser.add_argument(
+        '--format',
+        choices=list(FORMATS),
+        default='pt2',
+        help='torch.export, compiled by AOTInductor, or ONNX',
+    )
+    parser.add_argument('--opset', type=int, help='of ONNX; TensorRT 8 takes 17')
+    parser.add_argument('--out', help='file to write')
+    add(parser, '--shape', help='example size')
+    parser.add_argument('--batch', type=int, default=2, help='images of the example')
+    parser.add_argument('--static', action='store_true', help='fix batch size and image size')
+    share(parser, '--swap', '--mini')
+    add(parser, '--data-root', help=TRAINED_ON)
+    add(parser, '--device', default='cpu', help='device to export for')
+    share(parser, '--cfg-options')
+    return export_config
+
+
+def convert(parser: ArgumentParser) -> Call:
+    """Rewrite a checkpoint in the names of another library."""
+    from mmhrnet.checkpoints import FORMS
+    from mmhrnet.checkpoints.convert_file import convert_checkpoint
+
+    parser.add_argument('src', help='checkpoint: a .pth or .safetensors file, or a URL')
+    parser.add_argument('dst', help='file to write, .pth or .safetensors')
+    parser.add_argument('--to', choices=list(FORMS), default='mmhrnet', help='names to write')
+    return lambda **args: print(convert_checkpoint(**args))
+
+
+def publish(parser: ArgumentParser) -> Call:
+    """Make a checkpoint ready to be given away, with its card.
+
+    Weights, config and classes in one file with its hash in the name, and a card beside it that
+    says what it is, how it was trained and how to use it.
+    """
+    from mmhrnet.zoo.publish import FORMATS, LICENSE, publish
+
+    share(parser, 'checkpoint')
+    parser.add_argument('out_dir', help='folder for the file and its card')
+    add(parser, '--config', help='config file that it was trained with')
+    parser.add_argument('--format', choices=FORMATS, default=FORMATS[0], help='kind of file')
+    parser.add_argument(
+        '--metric',
+        type=_metric,
+        nargs='+',
+        dest='metrics',
+        metavar='NAME=VALUE',
+        help='results for the card; else those that the work folder of the checkpoint logged',
+    )
+    parser.add_argument('--license', default=LICENSE, help='licence of code and weights')
+    raw = 'of a run with EMAHook, take the raw weights, not the averaged ones'
+    parser.add_argument('--raw', action='store_true', help=raw)
+    share(parser, '--swap', '--mini')
+    add(parser, '--data-root', help='root of the data set, as in training')
+    share(parser, '--cfg-options')
+
+    def call(metrics: list[tuple[str, float]] | None, **args: Any) -> None:
+        path = publish(metrics=dict(metrics) if metrics else None, **args)
+        print(f'{path}\n{path.with_suffix(".md")}')
+
+    return call
+
+
+def _metric(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition('=')
+    return name, float(value)
+
+
+def benchmark(parser: ArgumentParser) -> Call:
+    """Measure speed beside every other HRNet, in every form.
+
+    Those of mmpose, mmdet, mmseg, mmpretrain and timm: same weights, outputs compared, all in turn
+    in one run. Writes Markdown, JSON and a picture.
+    """
+    from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark
+    from mmhrnet.models import list_archs
+
+    parser.add_argument('case', nargs='?', choices=list(CASES), default='pose')
+    parser.add_argument('--arch', choices=list_archs(), default='w32')
+    several: dict[str, Any] = dict(nargs='+', help='sizes, one or several')
+    parser.add_argument('--batch', type=int, default=[1], dest='batches', **several)
+    parser.add_argument('--shape', type=_size, default=[], dest='shapes', metavar='HxW', **several)
+    parser.add_argument(
+        '--forms',
+        nargs='+',
+        choices=sorted({*INFERENCE, *TRAINING}),
+        default=[],
+        help='ways to run; default: all that run here',
+    )
+    parser.add_argument('--train', action='store_true', help='training steps, not inference')
+    rewrites = 'the deploy form, one rewrite at a time'
+    parser.add_argument('--rewrites', action='store_true', help=rewrites)
+    parser.add_argument('--precision', choices=['fp32', 'fp16', 'bf16'], default='fp32')
+    add(parser, '--device', choices=['cpu', 'cuda'])
+    parser.add_argument('--rounds', type=int, help='samples of each')
+    parser.add_argument('--quick', action='store_true', help='three minutes on two cores')
+    parser.add_argument('--out', default='work_dirs/benchmark', help='folder for the results')
+    return benchmark
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition('x')
+    return int(height), int(width or height)
+
+
+def flops(parser: ArgumentParser) -> Call:
+    """Count parameters and multiply-adds, without computing anything.
+
+    Detectors and bottom-up pose estimators: the MACs of backbone and neck, with all parameters.
+    """
+    add(parser, 'config', help='config file, or an architecture like w32')
+    size = "height and width, or one side; default: the config's own, 224 for an architecture"
+    add(parser, '--shape', help=size)
+
+    def call(config: str, shape: list[int] | None) -> None:
+        from mmhrnet.terminal import CONSOLE
+        from mmhrnet.zoo.complexity import complexity_table
+
+        size = (shape[0], shape[-1]) if shape else None
+        CONSOLE.print(complexity_table(config, size))
+
+    return call

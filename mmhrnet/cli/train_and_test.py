@@ -1,0 +1,112 @@
+"""The commands that train, evaluate and compare runs."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from typing import Any
+
+from mmhrnet.cli.options import Call, add, share
+from mmhrnet.errors import ConfigError, UserError
+
+
+def train(parser: ArgumentParser) -> Call:
+    """Train a config of any OpenMMLab library."""
+    share(parser, 'config', '--work-dir')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='checkpoint to resume from; without a value, the latest of the work folder',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate')
+    share(parser, '--data-root', '--swap')
+    add(
+        parser,
+        '--mini',
+        help='fit for a CPU; the embedded data set, unless --data-root says another',
+    )
+    share(parser, '--from-scratch', '--cfg-options', '--launcher', '--local_rank')
+
+    def call(local_rank: int, **args: Any) -> None:
+        from mmhrnet import apis
+
+        os.environ.setdefault('LOCAL_RANK', str(local_rank))
+        apis.train(**args)
+
+    return call
+
+
+def test(parser: ArgumentParser) -> Call:
+    """Evaluate a checkpoint, beside the published figures."""
+    share(parser, 'config', 'checkpoint')
+    add(parser, '--work-dir', help='folder for logs')
+    parser.add_argument('--show-dir', help='folder for pictures of predictions')
+    share(parser, '--data-root', '--swap', '--mini', '--split', '--cfg-options')
+    share(parser, '--launcher', '--local_rank')
+
+    def call(local_rank: int, **args: Any) -> None:
+        from mmhrnet import apis
+
+        os.environ.setdefault('LOCAL_RANK', str(local_rank))
+        apis.test(**args)
+
+    return call
+
+
+def zoo(parser: ArgumentParser) -> Call:
+    """Evaluate many configs, beside the published figures.
+
+    Writes Markdown and JSON after each of them. Without a checkpoint, the published weights are
+    taken.
+    """
+    add(parser, 'config', nargs='?')
+    add(parser, 'checkpoint', nargs='?', help='checkpoint; default: the published one')
+    parser.add_argument(
+        '--list',
+        metavar='FILE.yml',
+        help='instead: a list of {config, checkpoint, data_root, mini, cfg_options, swap}',
+    )
+    share(parser, '--data-root', '--swap', '--mini', '--split')
+    parser.add_argument(
+        '--tolerance', type=float, default=0.2, help='per cent points that count as equal'
+    )
+    parser.add_argument('--out', default='work_dirs/benchmark_zoo', help='folder for the results')
+    share(parser, '--cfg-options')
+    return _evaluate_zoo
+
+
+def _evaluate_zoo(**args: Any) -> None:
+    from mmhrnet.zoo.evaluate import Entry, benchmark_zoo, read_entries
+
+    path = args.pop('list')
+    shared = {key: args.pop(key) for key in Entry._fields}
+    if (shared['config'] is None) == (path is None):
+        raise ConfigError('say either CONFIG [CHECKPOINT] or --list FILE.yml')
+    entries = [Entry(**shared | entry) for entry in (read_entries(path) if path else [{}])]
+    rows = benchmark_zoo(entries, **args)
+    failed = [f'{row.config}: {row.error}' for row in rows if row.error]
+    if failed:
+        raise UserError('\n'.join(failed))
+
+
+def logs(parser: ArgumentParser) -> Call:
+    """Draw curves and tables of runs: losses, metrics, learning rate, time, memory."""
+    parser.add_argument(
+        'runs', nargs='+', metavar='RUN', help='work folder of a training, or a scalars.json'
+    )
+    parser.add_argument(
+        '--keys', nargs='+', default=[], metavar='KEY', help='losses and metrics to keep to'
+    )
+    parser.add_argument('--out', default='work_dirs/analyze_logs.png', help='PNG file to write')
+
+    def call(**args: Any) -> None:
+        from mmhrnet.training.curves import analyze_logs
+
+        analyze_logs(**args)
+
+    return call
