@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 
 from mmhrnet import apis, checkpoints
+from mmhrnet.cli import make_parser
 from mmhrnet.errors import ConfigError
 from mmhrnet.zoo.publish import choose_weights, logged_metrics, publish, trained_config
 
@@ -141,15 +142,12 @@ def test_code_of_the_card_runs(
     assert any(name in capsys.readouterr().out for name in ('meadow', 'beach', 'desert', 'room'))
 
 
-def test_commands_of_the_card_are_taken_by_the_tools(
-    published: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_of_the_card_are_taken_by_the_tools(published: Path) -> None:
     card = published.with_suffix('.md').read_text()
     commands = re.findall(r'python tools/(train|test|demo)\.py (.*)', card)
     assert len(commands) == 3
     for tool, arguments in commands:
-        monkeypatch.setattr(sys, 'argv', [tool, *arguments.split()])
-        assert runpy.run_path(str(ROOT / f'tools/{tool}.py'))['parse_args']().mini
+        assert make_parser(tool, f'{tool}.py')[0].parse_args(arguments.split()).mini
 
 
 def test_metrics_of_the_user_take_the_place_of_the_logged_ones(
