@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmhrnet.models.archs import EXPANSION
+from mmhrnet.models.checks import building, check_layers
 
 INIT_CFG = [
     dict(type='Kaiming', layer='Conv2d'),
@@ -29,19 +30,24 @@ class Layers:
     norm_cfg: dict
     with_cp: bool
 
+    def __post_init__(self) -> None:
+        check_layers(self.conv_cfg, self.norm_cfg)
+
     def conv(self, cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Module:
-        return build_conv_layer(
-            self.conv_cfg, cin, cout, kernel, stride=stride, padding=kernel // 2, bias=False
-        )
+        options = dict(stride=stride, padding=kernel // 2, bias=False)
+        with building(conv_cfg=self.conv_cfg):
+            return build_conv_layer(self.conv_cfg, cin, cout, kernel, **options)
 
     def named_norm(self, channels: int, index: int) -> tuple[str, nn.Module]:
         """The norm and its published name, which follows its type: ``bn1``, ``gn1``, ..."""
-        return build_norm_layer(self.norm_cfg, channels, postfix=index)
+        with building(norm_cfg=self.norm_cfg):
+            return build_norm_layer(self.norm_cfg, channels, postfix=index)
 
     def conv_norm(
         self, cin: int, cout: int, kernel: int, stride: int = 1, relu: bool = True
     ) -> nn.Sequential:
-        norm = build_norm_layer(self.norm_cfg, cout)[1]
+        with building(norm_cfg=self.norm_cfg):
+            norm = build_norm_layer(self.norm_cfg, cout)[1]
         act = [nn.ReLU(inplace=True)] if relu else []
         return nn.Sequential(self.conv(cin, cout, kernel, stride), norm, *act)
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from inspect import isclass, signature
-from traceback import walk_tb
 from typing import Any, TypeVar, cast
 
 import torch
@@ -23,7 +22,6 @@ LAYERS = {  # the usual types
     'conv_cfg': ('Conv2d', 'Conv', 'DCN', 'DCNv2'),
     'norm_cfg': ('BN', 'SyncBN', 'GN', 'LN', 'IN'),
 }
-BUILDERS = {'build_conv_layer': 'conv_cfg', 'build_norm_layer': 'norm_cfg'}  # those of mmcv
 # What PyTorch and mmcv raise for configs that they cannot build.
 BUILD_ERRORS = (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -155,34 +153,23 @@ def check_cfg(name: str, cfg: Any, registry: Registry, known: Collection[str]) -
         raise ConfigError(f'{name}: type {kind!r} is unknown: {hint}Known are {_join(known)}')
 
 
-@contextmanager
-def building(conv_cfg: Any, norm_cfg: Any) -> Iterator[None]:
-    """Says which config it was that a layer could not be built with.
-
-    It is to blame for what mmcv's builder of that layer raises, not for all that may fail: errors
-    of this package and a lack of memory keep their own words.
-    """
-    given = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
-    for name, cfg in given.items():
+def check_layers(conv_cfg: Any, norm_cfg: Any) -> None:
+    """Types that a registry knows; None is the default."""
+    for name, cfg in (('conv_cfg', conv_cfg), ('norm_cfg', norm_cfg)):
         if cfg is not None:
             check_cfg(name, cfg, MODELS, LAYERS[name])
+
+
+@contextmanager
+def building(**cfgs: Any) -> Iterator[None]:
+    """Says which configs a layer could not be built with; a lack of memory keeps its own words."""
     try:
         yield
     except BUILD_ERRORS as error:
-        blamed = _blamed(error)
-        if blamed is None or given[blamed] is None:
+        given = ' and '.join(f'{name}={cfg!r}' for name, cfg in cfgs.items() if cfg is not None)
+        if not given or (isinstance(error, RuntimeError) and 'memory' in str(error)):
             raise
-        raise ConfigError(
-            f'No layer can be built with {blamed}={given[blamed]!r}: {_reason(error)}'
-        ) from error
-
-
-def _blamed(error: Exception) -> str | None:
-    """The config of the layer in whose builder it was raised, unless it was of memory."""
-    if isinstance(error, RuntimeError) and 'memory' in str(error):
-        return None
-    functions = (frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__))
-    return next((BUILDERS[name] for name in functions if name in BUILDERS), None)
+        raise ConfigError(f'No layer can be built with {given}: {_reason(error)}') from error
 
 
 def _reason(error: Exception) -> str:

@@ -30,7 +30,6 @@ from mmhrnet.models.archs import Stage, extra_switches, resolve_stages
 from mmhrnet.models.blocks import BLOCKS, INIT_CFG, Layers, ResidualBlock, norm_at, recompute
 from mmhrnet.models.checks import (
     BUILD_ERRORS,
-    building,
     can_check,
     check_arguments,
     check_choice,
@@ -184,9 +183,8 @@ class HRNet(BaseModule):
         self.upsample = resize.keywords['mode']
         self.align_corners = bool(switches.get('align_corners'))
         last = 4 if switches.get('multiscale_output', True) else 1
-        norm_cfg = norm_cfg or dict(type='BN')
-        with building(conv_cfg, norm_cfg):
-            self._build(stages, (1, 2, 3, last), resize, Layers(conv_cfg, norm_cfg, with_cp))
+        layers = Layers(conv_cfg, norm_cfg or dict(type='BN'), with_cp)
+        self._build(stages, (1, 2, 3, last), resize, layers)
         self.out_channels = stages[-1].out_channels[:last]
         self.out_strides = tuple(4 << i for i in range(last))
         self._freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -23,6 +24,7 @@ from mmhrnet.models.checks import (
     check_count,
     check_flags,
     check_init_cfg,
+    check_layers,
     check_maps,
     check_widths,
 )
@@ -105,6 +107,7 @@ class HRNetV2(BaseModule):
         check_flags(align_corners=align_corners)
         self.align_corners = align_corners
         cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        check_layers(**cfgs)
         with building(**cfgs):
             self.conv = ConvModule(width, self.out_channels, 1, **cfgs)
 
@@ -160,21 +163,18 @@ class HRNetC(BaseModule):
         check_count('out_channels', out_channels)
         check_flags(bias=bias, pool=pool)
         self.pool = pool
-        norm_cfg = norm_cfg or dict(type='BN')
-        with building(conv_cfg, norm_cfg):
-            self._build(out_channels, dict(bias=bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg))
-
-    def _build(self, out_channels: int, cfgs: dict) -> None:
-        layers = Layers(cfgs['conv_cfg'], cfgs['norm_cfg'], with_cp=False)
+        layers = Layers(conv_cfg, norm_cfg or dict(type='BN'), with_cp=False)
         self.increase_layers = nn.ModuleList(
             nn.Sequential(Bottleneck(cin, width // Bottleneck.expansion, layers))
             for cin, width in zip(self.in_channels, HEAD_WIDTHS)
         )
-        self.downsample_layers = nn.ModuleList(
-            ConvModule(width, after, 3, stride=2, padding=1, **cfgs)
-            for width, after in pairwise(HEAD_WIDTHS)
-        )
-        self.final_layer = ConvModule(HEAD_WIDTHS[-1], out_channels, 1, **cfgs)
+        cfgs = dict(conv_cfg=conv_cfg, norm_cfg=layers.norm_cfg)
+        with building(**cfgs):
+            self.downsample_layers = nn.ModuleList(
+                ConvModule(width, after, 3, stride=2, padding=1, bias=bias, **cfgs)
+                for width, after in pairwise(HEAD_WIDTHS)
+            )
+            self.final_layer = ConvModule(HEAD_WIDTHS[-1], out_channels, 1, bias=bias, **cfgs)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
         if can_check(inputs):
@@ -237,11 +237,13 @@ class HRNetV2p(BaseModule):
         check_count('stride', stride)
         self.with_cp = with_cp
         self.pooling = POOLINGS[pooling_type]
-        cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=None)
-        with building(conv_cfg, norm_cfg):
-            self.reduction_conv = ConvModule(sum(self.in_channels), out_channels, 1, **cfgs)
+        cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        check_layers(**cfgs)
+        layer = partial(ConvModule, out_channels=out_channels, act_cfg=None, **cfgs)
+        with building(**cfgs):
+            self.reduction_conv = layer(sum(self.in_channels), kernel_size=1)
             self.fpn_convs = nn.ModuleList(
-                ConvModule(out_channels, out_channels, 3, padding=1, stride=stride, **cfgs)
+                layer(out_channels, kernel_size=3, padding=1, stride=stride)
                 for _ in range(num_outs)
             )
 
