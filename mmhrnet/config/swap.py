@@ -130,13 +130,16 @@ def _replace(part: Part) -> str:
 def _keep_defaults(part: Part) -> None:
     """Writes out what another library than the one that builds it would have as its default."""
     cfg, library = part.cfg, part.library
-    if library not in (None, 'mmpose') and extra_switches(cfg.get('extra')):
-        cfg['extra'] = deepcopy(cfg['extra'])  # only mmpose reads them there
+    host = known_hosts().get(library or '')
+    if host is None:
+        return
+    if not host.switches_in_extra and extra_switches(cfg.get('extra')):
+        cfg['extra'] = deepcopy(cfg['extra'])  # the host does not read them there
         cfg['extra'].pop('upsample', None)
         cfg['extra'].get('stage4', {}).pop('multiscale_output', None)
-    if library in (None, part.scope):
+    if library == part.scope:
         return
     given = {**extra_switches(cfg.get('extra')), **cfg}
-    for key, value in {**DEFAULTS, **known_hosts()[library].network}.items():
+    for key, value in {**DEFAULTS, **host.network}.items():
         if key not in given and not (key == 'init_cfg' and given.get('pretrained') is not None):
             cfg[key] = deepcopy(value)

@@ -118,15 +118,10 @@ def give_meta(visualizer: Any, meta: Mapping[str, Any]) -> None:
     visualizer.dataset_meta = meta
 
 
-def draw_sample(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
-    """Draws with a visualizer of which nothing is known but MMEngine's arguments."""
-    return add_sample(visualizer, image, sample, look)
-
-
-def add_sample(
+def draw_sample(
     visualizer: Any, image: np.ndarray, sample: Any, look: Look, **options: Any
 ) -> np.ndarray:
-    """Draws with ``add_datasample``, with further arguments of the host's visualizer."""
+    """Draws with ``add_datasample``, MMEngine's arguments and further ones of the host's."""
     visualizer.add_datasample(
         '', image, sample, draw_gt=look.truth, draw_pred=not look.truth, **options
     )
@@ -151,6 +146,7 @@ class Host:
         fork: The maintained distribution of the same module, if there is one.
         install: The command that installs it, where ``pip install <distribution>`` does not work.
         network: What its own HRNet does otherwise than ours where a config says nothing.
+        switches_in_extra: Whether its own HRNet reads further switches inside of ``extra``.
         input_size: Height and width at which its model zoo counts.
         preprocessor: Type of the data preprocessor where its configs name none.
         has_tensor_head: Whether a config's head maps tensors to tensors, whatever the image.
@@ -189,6 +185,7 @@ class Host:
     fork: str = ''
     install: str = ''
     network: Mapping[str, Any] = field(default_factory=dict)
+    switches_in_extra: bool = False
     preprocessor: str | None = None
     has_tensor_head: Callable[[Config], bool] = always
     metrics: Mapping[str, Metric] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from mmhrnet.hosts.host import (
     Metric,
     Predicts,
     Recipe,
-    add_sample,
+    draw_sample,
     run_inferencer,
 )
 from mmhrnet.hosts.shrink import RESIZES, add_after_resize, drop_steps, set_classes, steps
@@ -90,7 +90,7 @@ def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:
 
 
 def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
-    return add_sample(visualizer, image, sample, look, pred_score_thr=look.score)
+    return draw_sample(visualizer, image, sample, look, pred_score_thr=look.score)
 
 
 def shrink(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001

@@ -15,7 +15,7 @@ from mmhrnet.hosts.host import (
     Metric,
     Predicts,
     Recipe,
-    add_sample,
+    draw_sample,
     give_meta,
 )
 from mmhrnet.hosts.shrink import drop_steps
@@ -92,7 +92,7 @@ def use_meta(visualizer: Any, meta: Mapping[str, Any]) -> None:
 def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
     boxes = not look.truth or _has_boxes(sample.get('gt_instances', {}))
     options = dict(draw_heatmap=look.heatmaps, draw_bbox=boxes, kpt_thr=look.score)
-    return add_sample(visualizer, image, sample, look, **options)
+    return draw_sample(visualizer, image, sample, look, **options)
 
 
 def _has_boxes(persons: Any) -> bool:
@@ -153,6 +153,7 @@ HOST = Host(
             dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
         ],
     ),
+    switches_in_extra=True,
     input_size=(256, 192),
     has_tensor_head=lambda cfg: 'Bottomup' not in cfg.model.type,
     metrics={

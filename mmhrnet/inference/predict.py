@@ -79,9 +79,10 @@ class Predictor:
         )
         self.host, self.detector, self.score = host_of(self.cfg), detector, score
         if detector and detector.host.name != self.host.detectors:
+            takes = f'one of {self.host.detectors}' if self.host.detectors else 'none'
             raise ConfigError(
-                f'A detector goes with a config of mmpose, and is one of mmdet: {config} is of '
-                f'{self.host.name}, and the detector of {detector.host.name}'
+                f'The detector is of {detector.host.name}, but configs of {self.host.name}, like '
+                f'{config}, take {takes}'
             )
         weights = find_weights(config, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
