@@ -86,7 +86,7 @@ TOOLS: dict[str, tuple[str, ...]] = {
     'print_config': (CLS, '--save-path', 'OUT.py'),
     'convert_checkpoint': ('CHECKPOINT', 'OUT.pth'),
     'publish_model': ('CHECKPOINT', 'OUT', '--config', CLS, '--mini'),
-    'download_dataset': ('coco', '--data-root', 'OUT'),
+    'download_dataset': ('coco', '--only', 'val2017*', '--data-root', 'OUT'),
 }
 
 
