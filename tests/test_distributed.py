@@ -27,6 +27,7 @@ from torch import distributed as dist
 from torch import nn
 
 from mmhrnet import apis, checkpoints
+from mmhrnet.config.processes import STARTED_BY, is_first
 from mmhrnet.files import UNFINISHED
 from mmhrnet.training import launch
 from mmhrnet.training.hooks.broadcast_buffers import BroadcastBuffersHook
@@ -466,13 +467,13 @@ def config_of(**values: object) -> Config:
 
 
 def test_a_launcher_that_started_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in launch.STARTED_BY.values():
+    for name in STARTED_BY.values():
         monkeypatch.delenv(name, raising=False)
-    for launcher in launch.STARTED_BY:
+    for launcher in STARTED_BY:
         cfg = Config(dict(launcher=launcher))
         with pytest.raises(apis.ConfigError, match=f'--launcher {launcher} is for processes that'):
-            launch.is_first(cfg)
-    assert launch.is_first(Config(dict(launcher='none')))
+            is_first(cfg)
+    assert is_first(Config(dict(launcher='none')))
 
 
 def test_sharded_gradients_are_not_clipped_by_their_shares() -> None:
@@ -486,7 +487,7 @@ def test_the_first_process_of_each_machine_is_known(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv('RANK', '8')
     for rank, first in (('0', True), ('3', False)):
         monkeypatch.setenv('LOCAL_RANK', rank)
-        assert launch.is_first(config_of()) is first
+        assert is_first(config_of()) is first
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

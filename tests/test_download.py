@@ -24,10 +24,10 @@ import pytest
 
 from mmhrnet import apis
 from mmhrnet.config.check import check_paths
-from mmhrnet.config.walk import datasets
 from mmhrnet.datasets import download, sources
 from mmhrnet.datasets.download import DownloadError, download_dataset, fetch, unpack
 from mmhrnet.datasets.sources import SOURCES, File, Source, guide
+from mmhrnet.walk import datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 BODY = bytes(range(256)) * 4096  # 1 MiB
