@@ -267,3 +267,12 @@ def test_help_begins_with_what_it_was_called_by(
         with pytest.raises(SystemExit, match='0'):
             runpy.run_path(str(ROOT / 'tools' / TOOLS[name]), run_name='__main__')
         assert capsys.readouterr().out.startswith(f'usage: {TOOLS[name]} ')
+
+
+@pytest.mark.parametrize('command', ['--help', 'config mmhrnet::mmdet/faster_rcnn_hrnetv2p_w32'])
+def test_a_reader_that_has_seen_enough_is_no_error(command: str) -> None:
+    line = f'{sys.executable} -W ignore -m mmhrnet {command} | head -n 1'
+    result = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT)  # noqa: S602
+    assert len(result.stdout.splitlines()) == 1
+    assert 'Broken pipe' not in result.stderr
+    assert 'BrokenPipeError' not in result.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 import traceback
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -32,7 +34,8 @@ def main() -> None:
     """Runs the command that ``sys.argv`` names."""
     name, *words = sys.argv[1:] or ['--help']
     if name in ('-h', '--help'):
-        print(_page())
+        with one_line('mmhrnet'):
+            print(_page())
     elif name in COMMANDS:
         run(name, f'mmhrnet {name}', words)
     else:
@@ -79,6 +82,10 @@ def one_line(name: str) -> Iterator[None]:
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head`; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (UserError, OSError) as error:
         _end(f'{name}: {_text(error)}', 2)
     except KeyboardInterrupt as stop:
