@@ -235,13 +235,11 @@ def _shown(package: str) -> bool:
     return package in SHOWN or plain in SHOWN
 
 
-def write_rows(page: Path, rows: dict[str, str]) -> None:
-    """Replaces the rows of these legs in the table of the page."""
-    text = page.read_text(encoding='utf-8')
-    head, table, body = text.partition(TABLE)
-    known = {line.split(' | ')[0].strip('| '): line for line in body.splitlines()}
-    known |= rows
-    lines = [known[name] for name in LEGS if name in known]
+def write_row(page: Path, name: str, row: str) -> None:
+    """Replaces the row of a leg in the table of the page."""
+    head, table, body = page.read_text(encoding='utf-8').partition(TABLE)
+    rows = {line.split(' | ')[0].strip('| '): line for line in body.splitlines()} | {name: row}
+    lines = [rows[leg] for leg in LEGS if leg in rows]
     page.write_text(head + table + '\n'.join(lines) + '\n', encoding='utf-8')
 
 
@@ -254,14 +252,17 @@ def main() -> None:
     if unknown:
         parser.error(f'no leg {", ".join(unknown)}; those are {", ".join(LEGS)}')
     LOGS.mkdir(parents=True, exist_ok=True)
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
-        results = {name: run_leg(name, wheel) for name in args.legs}
-    for row, _ in results.values():
-        print(row)
-    if args.page:
-        write_rows(args.page, {name: row for name, (row, _) in results.items()})
-    sys.exit(0 if all(good for _, good in results.values()) else f'The logs are in {LOGS}')
+        for name in args.legs:
+            row, good = run_leg(name, wheel)
+            print(row, flush=True)
+            if args.page:
+                write_row(args.page, name, row)
+            if not good:
+                failed.append(name)
+    sys.exit(f'{", ".join(failed)} failed; the logs are in {LOGS}' if failed else 0)
 
 
 if __name__ == '__main__':
