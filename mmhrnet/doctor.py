@@ -44,7 +44,6 @@ FORKS = {
     'mmengine': 'onedl-mmengine',
     'mmcv-lite': 'onedl-mmcv',
 }
-OPENCV = ('opencv-python-headless',)
 DECLARE_OPENCV = ('mmengine', 'mmcv-lite', 'onedl-mmcv', 'onedl-mmsegmentation')
 NEEDS_OF_MMENGINE = ('addict', 'pyyaml', 'termcolor', 'yapf')
 OLD_ABI = re.compile(r'numpy\.\w+ size changed|compiled using NumPy 1|_ARRAY_API|multiarray')
@@ -91,7 +90,8 @@ def install_command(modules: Sequence[str]) -> str:
     if any(name in forks.values() for name in distributions('mmengine')):
         names = [forks.get(name, name) for name in names]
     openmm = [name for name in names if name in DECLARE_OPENCV]
-    others = [name for name in names if name not in (*openmm, *(OPENCV if openmm else ()))]
+    brought = {*openmm, 'opencv-python-headless'} if openmm else set()  # OpenCV comes with them
+    others = [name for name in names if name not in brought]
     numpy = ["'numpy<2'"] if _major('numpy') == 1 else []
     if not openmm or distributions('cv2') in ([], ['opencv-python']):
         return f'pip install {" ".join([*others, *openmm, *numpy])}'

@@ -13,6 +13,7 @@ import re
 import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ PACKAGES = ('mmcv', 'mmengine')
 BOUND = r"^(?:{0}_maximum_version|{1}_MAX)\s*=\s*'([^']+)'"
 
 
+@cache  # every host asks for it, when its reason is given and when the bridge is installed
 def installed_version(package: str) -> str | None:
     """Version of an installed package of OpenMMLab, whatever the name of its distribution.
 

@@ -37,6 +37,11 @@ def install() -> None:
         after_import(name, _build_for_its_host)
 
 
+def with_suffix(name: str) -> str:
+    """File name of a config whose suffix may be left out."""
+    return name if Path(name).suffix in SUFFIXES else f'{name}.py'
+
+
 def _list_package(module: ModuleType) -> None:
     module.MODULE2PACKAGE['mmhrnet'] = 'mmhrnet'
 
@@ -49,7 +54,7 @@ def _add_suffix(module: ModuleType) -> None:
     @wraps(original)
     def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
         package, path = original(cfg_path)
-        return package, path if Path(path).suffix in SUFFIXES else f'{path}.py'
+        return package, with_suffix(path)
 
     get_package_and_cfg_path.__dict__['adds_suffix'] = True
     module.__dict__['_get_package_and_cfg_path'] = get_package_and_cfg_path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmhrnet.bridges.mmengine_configs import with_suffix
 from mmhrnet.doctor import find_missing
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import find_host, known_hosts
@@ -47,8 +48,7 @@ def _installed_config(name: str) -> Path:
     spec = find_spec(library) if library.isidentifier() else None
     if spec is None or spec.origin is None:
         raise ConfigError(f'{name} is of the library {library!r}, which is not installed')
-    path = Path(spec.origin).with_name('.mim') / 'configs' / config
-    return path if path.suffix == '.py' else path.with_name(f'{path.name}.py')
+    return Path(spec.origin).with_name('.mim') / 'configs' / with_suffix(config)
 
 
 def _close_configs(file: Path) -> str:
