@@ -175,7 +175,7 @@ from mmengine.utils import get_installed_path, is_installed
 from mmengine.utils.package_utils import package2module
 print(Config.fromfile({str(path)!r}).default_scope, is_installed('mmdet'), is_installed('mmnone'))
 print(get_installed_path('mmsegmentation').split('/')[-1], package2module('mmsegmentation'))
-print(get_config('{DETECTOR}').model.type, hasattr(get_model, 'knows_hosts'))
+print(get_config('{DETECTOR}').model.type, hasattr(get_model, 'around'))
 """
     result = python(code)
     expected = 'mmseg True False mmseg mmseg FasterRCNN True'

@@ -4,7 +4,7 @@ Needed by: mmdet <= 3.3.0 and mmseg <= 1.2.2 (mmcv < 2.2.0), mmpretrain <= 1.2.0
 mmpose <= 1.3.2 (mmcv <= 3.0.0), and all four from mmengine 1.0.0 on. Their code works with it; only
 an assertion in their ``__init__`` refuses. While that file runs, and no longer, mmcv or mmengine
 states a version just below the bound. Steps aside where the bounds admit what is installed, and
-can do nothing for a host that was imported before mmhrnet.
+cannot help a host that was imported before mmhrnet.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ def installed_version(package: str) -> str | None:
 
     Its ``version.py`` says it, and needs nothing of the package that would have to be imported.
     """
-    spec = find_spec(package)
-    path = spec and spec.origin and Path(spec.origin).with_name('version.py')
-    if not path or not path.is_file():
-        return None
-    return runpy.run_path(str(path)).get('__version__')
+    init = _init_file(package)
+    path = init and init.with_name('version.py')
+    return runpy.run_path(str(path)).get('__version__') if path and path.is_file() else None
 
 
 def upper_bound(host: str, package: str) -> str | None:
     """The first version of a package that the installed host refuses, read from its source."""
-    spec = find_spec(host)
-    if spec is None or spec.origin is None:
-        return None
-    pattern = re.compile(BOUND.format(package, package.upper()), re.MULTILINE)
-    match = pattern.search(Path(spec.origin).read_text(encoding='utf-8'))
+    init = _init_file(host)
+    source = init.read_text(encoding='utf-8') if init else ''
+    match = re.search(BOUND.format(package, package.upper()), source, re.MULTILINE)
     return match.group(1) if match else None
+
+
+def _init_file(package: str) -> Path | None:
+    spec = find_spec(package)
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def refused(host: str) -> dict[str, str]:
@@ -57,8 +58,7 @@ def refused(host: str) -> dict[str, str]:
 
     found = {}
     for package in PACKAGES:
-        bound = upper_bound(host, package)
-        installed = installed_version(package)
+        bound, installed = upper_bound(host, package), installed_version(package)
         if bound and installed and Version(installed) >= Version(bound):
             found[package] = bound
     return found

@@ -11,65 +11,60 @@ attribute ``built``: of several in one another, the innermost. MMEngine does not
 
 from __future__ import annotations
 
-from functools import partial, wraps
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mmhrnet.bridges.imports import after_import
+from mmhrnet.bridges.imports import wrap
 
-MODULE = 'mmengine.registry.build_functions'
+if TYPE_CHECKING:
+    from mmengine.config import ConfigDict
+    from mmengine.registry import Registry
+
 NAMES = ('mmhrnet.HRNet', 'mmhrnet.models.HRNet', 'mmhrnet.models.hrnet.HRNet')
 
 
 def reason() -> str | None:
-    if find_spec('mmengine') is None:
-        return None
-    return "mmengine builds a class that a config names without the host's defaults"
+    missing = "mmengine builds a class that a config names without the host's defaults"
+    return missing if find_spec('mmengine') else None
 
 
 def install() -> None:
-    after_import(MODULE, _build_for_its_host)
-    after_import('mmengine.registry.registry', _name_what_is_built)
+    wrap('mmengine.registry.build_functions', 'build_from_cfg', build_for_its_host)
+    wrap('mmengine.registry.registry', 'Registry.build', name_what_is_built)
 
 
-def _build_for_its_host(module: ModuleType) -> None:
-    original = module.build_from_cfg
-    if hasattr(original, 'knows_hosts'):
-        return
+def build_for_its_host(
+    original: Callable[..., object],
+    cfg: ConfigDict,
+    registry: Registry,
+    default_args: ConfigDict | None = None,
+) -> object:
+    if isinstance(cfg, dict) and _is_hrnet(cfg.get('type')):
+        from mmhrnet.hosts.network import build_hrnet
 
-    @wraps(original)
-    def build_from_cfg(cfg: Any, registry: Any, default_args: Any = None) -> Any:
-        if isinstance(cfg, dict) and _is_hrnet(cfg.get('type')):
-            from mmhrnet.hosts.network import build_hrnet
-
-            cfg = cfg.copy()
-            cfg['type'] = partial(build_hrnet, registry.scope)
-        return original(cfg, registry, default_args)
-
-    build_from_cfg.__dict__['knows_hosts'] = True
-    module.__dict__['build_from_cfg'] = build_from_cfg
+        cfg = cfg.copy()
+        cfg['type'] = partial(build_hrnet, registry.scope)
+    return original(cfg, registry, default_args)
 
 
-def _name_what_is_built(module: ModuleType) -> None:
-    original = module.Registry.build
-    if hasattr(original, 'names_what_is_built'):
-        return
-
-    @wraps(original)
-    def build(self: Any, cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(self, cfg, *args, **kwargs)
-        except Exception as error:
-            kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
-            error.__dict__.setdefault('built', getattr(kind, '__name__', kind))
-            raise
-
-    build.__dict__['names_what_is_built'] = True
-    module.Registry.build = build
+def name_what_is_built(
+    original: Callable[..., object],
+    self: Registry,
+    cfg: ConfigDict,
+    *args: object,
+    **kwargs: object,
+) -> object:
+    try:
+        return original(self, cfg, *args, **kwargs)
+    except Exception as error:
+        kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
+        error.__dict__.setdefault('built', getattr(kind, '__name__', kind))
+        raise
 
 
-def _is_hrnet(kind: Any) -> bool:
+def _is_hrnet(kind: object) -> bool:
     if isinstance(kind, type):
         kind = f'{kind.__module__}.{kind.__qualname__}'
     return kind in NAMES

@@ -10,31 +10,34 @@ A config of mmhrnet is one of its host: mmengine would build what is taken from 
 
 from __future__ import annotations
 
-from functools import wraps
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mmhrnet.bridges.imports import after_import
+from mmhrnet.bridges.imports import after_import, wrap
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PREFIX = 'mmhrnet::'
 SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def reason() -> str | None:
-    if find_spec('mmengine') is None:
-        return None
-    return 'mmengine finds configs by name only in the packages that it knows'
+    fixed = 'mmengine finds configs by name only in the packages that it knows'
+    return fixed if find_spec('mmengine') else None
 
 
 def install() -> None:
     after_import('mmengine.config.utils', _list_package)
+    # Where a function is defined, and where it is imported by name.
     for name in ('mmengine.config.utils', 'mmengine.config.config', 'mmengine.hub.hub'):
-        after_import(name, _add_suffix)
-    after_import('mmengine.config.config', _leave_scope)
+        wrap(name, '_get_package_and_cfg_path', add_suffix)
+    wrap('mmengine.config.config', 'Config._get_cfg_path', leave_scope)
     for name in ('mmengine.hub.hub', 'mmengine.hub'):
-        after_import(name, _build_for_its_host)
+        wrap(name, 'get_model', build_for_its_host)
 
 
 def with_suffix(name: str) -> str:
@@ -46,57 +49,32 @@ def _list_package(module: ModuleType) -> None:
     module.MODULE2PACKAGE['mmhrnet'] = 'mmhrnet'
 
 
-def _add_suffix(module: ModuleType) -> None:
-    original = module._get_package_and_cfg_path
-    if hasattr(original, 'adds_suffix'):
-        return
-
-    @wraps(original)
-    def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
-        package, path = original(cfg_path)
-        return package, with_suffix(path)
-
-    get_package_and_cfg_path.__dict__['adds_suffix'] = True
-    module.__dict__['_get_package_and_cfg_path'] = get_package_and_cfg_path
+def add_suffix(original: Callable[[str], tuple[str, str]], cfg_path: str) -> tuple[str, str]:
+    package, path = original(cfg_path)
+    return package, with_suffix(path)
 
 
-def _leave_scope(module: ModuleType) -> None:
-    original = module.Config._get_cfg_path
-    if hasattr(original, 'leaves_scope'):
-        return
-
-    @wraps(original)
-    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        path, scope = original(cfg_path, filename)
-        return path, None if scope == 'mmhrnet' else scope
-
-    get_cfg_path.__dict__['leaves_scope'] = True
-    module.Config._get_cfg_path = staticmethod(get_cfg_path)
+def leave_scope(
+    original: Callable[[str, str], tuple[str, str | None]], cfg_path: str, filename: str
+) -> tuple[str, str | None]:
+    path, scope = original(cfg_path, filename)
+    return path, None if scope == 'mmhrnet' else scope
 
 
-def _build_for_its_host(module: ModuleType) -> None:
-    original = module.get_model
-    if hasattr(original, 'knows_hosts'):
-        return
-
-    @wraps(original)
-    def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> Any:
-        if cfg_path.startswith(PREFIX):
-            return _model_of(module.get_config(cfg_path, pretrained), pretrained, kwargs)
+def build_for_its_host(
+    original: Callable[..., nn.Module], cfg_path: str, pretrained: bool = False, **kwargs: object
+) -> nn.Module:
+    if not cfg_path.startswith(PREFIX):
         return original(cfg_path, pretrained, **kwargs)
-
-    get_model.__dict__['knows_hosts'] = True
-    module.__dict__['get_model'] = get_model
-
-
-def _model_of(cfg: Any, pretrained: bool, arguments: dict[str, Any]) -> Any:
+    from mmengine.hub import get_config
     from mmengine.registry import MODELS, DefaultScope
     from mmengine.runner import load_checkpoint
 
+    cfg = get_config(cfg_path, pretrained)
     if 'data_preprocessor' in cfg:
         cfg.model.data_preprocessor = cfg.data_preprocessor
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model, default_args=arguments)
+        model = MODELS.build(cfg.model, default_args=kwargs)
     if pretrained:
         load_checkpoint(model, cfg.model_path)
         model._is_init = True  # else a runner would draw new weights

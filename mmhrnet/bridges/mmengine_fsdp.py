@@ -7,28 +7,26 @@ that PyTorch had before 2.1; no such run could be resumed.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mmhrnet.bridges.imports import after_import
+from mmhrnet.bridges.imports import wrap
 
-MODULE = 'mmengine._strategy.fsdp'
+if TYPE_CHECKING:
+    from mmengine._strategy import FSDPStrategy
 
 
 def reason() -> str | None:
-    if find_spec('mmengine') is None:
-        return None
-    return 'mmengine cannot resume the optimizer of FSDPStrategy with torch 2.1 and newer'
+    order = 'mmengine cannot resume the optimizer of FSDPStrategy with torch 2.1 and newer'
+    return order if find_spec('mmengine') else None
 
 
 def install() -> None:
-    after_import(MODULE, _load_in_todays_order)
+    wrap('mmengine._strategy.fsdp', 'FSDPStrategy.load_optim_state_dict', load_in_todays_order)
 
 
-def _load_in_todays_order(module: ModuleType) -> None:
-    def load_optim_state_dict(self: Any, state_dict: dict) -> None:
-        wrapper = self.optim_wrapper
-        sharded = module.FSDP.optim_state_dict_to_load(self.model, wrapper.optimizer, state_dict)
-        wrapper.load_state_dict(sharded)
+def load_in_todays_order(_: object, self: FSDPStrategy, state_dict: dict[str, object]) -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel
 
-    module.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
+    optimizer = self.optim_wrapper.optimizer
+    sharded = FullyShardedDataParallel.optim_state_dict_to_load(self.model, optimizer, state_dict)
+    self.optim_wrapper.load_state_dict(sharded)

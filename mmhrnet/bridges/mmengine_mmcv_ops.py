@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import pkgutil
 from importlib.util import find_spec
-from types import ModuleType
 
-from mmhrnet.bridges.imports import after_import
-
-MODULE = 'mmengine.utils.dl_utils.misc'
+from mmhrnet.bridges.imports import wrap
 
 
 def reason() -> str | None:
@@ -22,11 +19,8 @@ def reason() -> str | None:
 
 
 def install() -> None:
-    after_import(MODULE, _find_by_spec)
+    wrap('mmengine.utils.dl_utils.misc', 'mmcv_full_available', has_ops)
 
 
-def _find_by_spec(module: ModuleType) -> None:
-    def mmcv_full_available() -> bool:
-        return find_spec('mmcv') is not None and find_spec('mmcv._ext') is not None
-
-    module.__dict__['mmcv_full_available'] = mmcv_full_available
+def has_ops(_: object) -> bool:
+    return find_spec('mmcv') is not None and find_spec('mmcv._ext') is not None

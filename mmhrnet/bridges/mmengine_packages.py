@@ -1,8 +1,8 @@
-"""Packages that mmengine finds by the module they hold.
+"""Packages that mmengine finds by the module in them.
 
 Needed by: mmengine <= 0.10.7, which asks ``pkg_resources``, and setuptools 82 has none; and every
 mmengine where the distribution has another name than the one in mmengine's table. The OneDL forks
-do: ``onedl-mmsegmentation`` holds ``mmseg``, and mmengine looks for ``mmsegmentation`` when a
+do: ``onedl-mmsegmentation`` contains ``mmseg``, and mmengine looks for ``mmsegmentation`` when a
 config says ``mmseg::``.
 """
 
@@ -23,9 +23,8 @@ MODULES = (  # the first defines the functions, the others take them by name
 
 
 def reason() -> str | None:
-    if find_spec('mmengine') is None:
-        return None
-    return 'mmengine finds packages by pkg_resources or by the name of their distribution'
+    by = 'mmengine finds packages by pkg_resources or by the name of their distribution'
+    return by if find_spec('mmengine') else None
 
 
 def install() -> None:

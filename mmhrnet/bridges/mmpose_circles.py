@@ -6,15 +6,16 @@ one number. numpy 2.4 refuses this, so that the first picture of a prediction en
 
 from __future__ import annotations
 
-from functools import wraps
+from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mmhrnet.bridges.imports import after_import
+from mmhrnet.bridges.imports import wrap
 
-MODULE = 'mmpose.visualization.opencv_backend_visualizer'
+if TYPE_CHECKING:
+    import numpy as np
+    from mmpose.visualization.opencv_backend_visualizer import OpencvBackendVisualizer
 
 
 def reason() -> str | None:
@@ -26,19 +27,18 @@ def reason() -> str | None:
 
 
 def install() -> None:
-    after_import(MODULE, _draw_with_numbers)
+    visualizer = 'mmpose.visualization.opencv_backend_visualizer'
+    wrap(visualizer, 'OpencvBackendVisualizer.draw_circles', draw_with_numbers)
 
 
-def _draw_with_numbers(module: ModuleType) -> None:
-    original = module.OpencvBackendVisualizer.draw_circles
-    if hasattr(original, 'takes_numbers'):
-        return
-
-    @wraps(original)
-    def draw_circles(self: Any, center: Any, radius: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.backend == 'opencv' and hasattr(radius, 'item'):  # matplotlib takes arrays alone
-            radius = radius.item()
-        return original(self, center, radius, *args, **kwargs)
-
-    draw_circles.__dict__['takes_numbers'] = True
-    module.OpencvBackendVisualizer.draw_circles = draw_circles
+def draw_with_numbers(
+    original: Callable[..., object],
+    self: OpencvBackendVisualizer,
+    center: np.ndarray,
+    radius: np.ndarray | float,
+    *args: object,
+    **kwargs: object,
+) -> object:
+    if self.backend == 'opencv' and hasattr(radius, 'item'):  # matplotlib takes only arrays
+        radius = radius.item()
+    return original(self, center, radius, *args, **kwargs)

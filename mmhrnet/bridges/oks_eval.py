@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
 
 import numpy as np
+from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval as PyCOCOeval
 
 from mmhrnet.bridges.pycocotools import say_nothing_detected
@@ -16,7 +16,7 @@ from mmhrnet.bridges.pycocotools import say_nothing_detected
 AREA_OF_BOX = 0.53
 BODY = ('keypoints',)
 PARTS = ('foot', 'face', 'lefthand', 'righthand')
-# Fields of an annotation whose keypoints are evaluated, one after the other.
+# The fields of an annotation whose keypoints are evaluated together.
 FIELDS = {
     **dict.fromkeys(('keypoints', 'keypoints_body', 'keypoints_crowd'), BODY),
     **{f'keypoints_{part}': (f'{part}_kpts',) for part in PARTS},
@@ -43,13 +43,13 @@ class COCOeval(PyCOCOeval):
         use_area: Scale distances by the annotated area; False takes 0.53 of the box instead.
     """
 
-    evalImgs: Any  # noqa: N815 (pycocotools' names)
-    stats: Any
+    evalImgs: list[dict | None]  # noqa: N815 (pycocotools' names)
+    stats: np.ndarray
 
     def __init__(
         self,
-        cocoGt: Any = None,  # noqa: N803 (xtcocotools' name)
-        cocoDt: Any = None,  # noqa: N803
+        cocoGt: COCO | None = None,  # noqa: N803 (xtcocotools' name)
+        cocoDt: COCO | None = None,  # noqa: N803
         iouType: str = 'keypoints',  # noqa: N803
         sigmas: Sequence[float] | None = None,
         use_area: bool = True,
@@ -67,11 +67,13 @@ class COCOeval(PyCOCOeval):
         self._gts = self._grouped(self.cocoGt, self._person)
         self._dts = self._grouped(self.cocoDt, self._detection)
         self.evalImgs = []
-        self.eval: Any = {}
+        self.eval: dict[str, np.ndarray] = {}
         if self.cocoDt.anns and not self._dts:
             say_nothing_detected()
 
-    def _grouped(self, coco: Any, view: Callable[[dict], dict | None]) -> dict[Any, list[dict]]:
+    def _grouped(
+        self, coco: COCO, view: Callable[[dict], dict | None]
+    ) -> dict[tuple[int, int], list[dict]]:
         chosen = self.params
         ids = coco.getAnnIds(imgIds=chosen.imgIds, catIds=chosen.catIds if chosen.useCats else [])
         groups = defaultdict(list)

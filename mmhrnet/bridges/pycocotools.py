@@ -10,26 +10,29 @@ figures stay what they are, and the caller's annotations keep their ids.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from copy import copy
-from functools import wraps
 from importlib.util import find_spec
 from logging import WARNING
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mmhrnet.bridges.imports import after_import
+from mmhrnet.bridges.imports import wrap
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
 
 def reason() -> str | None:
-    if find_spec('pycocotools') is None:
-        return None
-    return 'pycocotools never finds the object with id 0, and fails where nothing is detected'
+    faults = 'pycocotools never finds the object with id 0, and fails where nothing is detected'
+    return faults if find_spec('pycocotools') else None
 
 
 def install() -> None:
-    after_import('pycocotools.coco', _accept_no_results)
-    after_import('pycocotools.cocoeval', _find_id_0)
+    wrap('pycocotools.coco', 'COCO.loadRes', accept_no_results)
+    wrap('pycocotools.cocoeval', 'COCOeval.__init__', find_id_0)
 
 
 def say_nothing_detected() -> None:
@@ -37,46 +40,38 @@ def say_nothing_detected() -> None:
     from mmengine.logging import print_log
 
     print_log(
-        'Nothing was detected in any image, so AP is 0: usual early in a training; later, look at '
-        'the weights, the learning rate and the score thresholds',
+        'Nothing was detected in any image, so AP is 0: this is usual early in a training; later, '
+        'check the weights, the learning rate and the score thresholds',
         logger='current',
         level=WARNING,
     )
 
 
-def _accept_no_results(module: ModuleType) -> None:
-    original = module.COCO.loadRes
-    if hasattr(original, 'accepts_no_results'):
-        return
-
-    @wraps(original)
-    def load_res(self: Any, resFile: Any) -> Any:  # noqa: N803
-        results = resFile
-        if isinstance(resFile, str):
-            results = json.loads(Path(resFile).read_text(encoding='utf-8'))
-        if not isinstance(results, list) or results:
-            return original(self, results)
+def accept_no_results(
+    original: Callable[[COCO, object], COCO],
+    self: COCO,
+    resFile: str | np.ndarray | list[dict[str, object]],  # noqa: N803
+) -> COCO:
+    results: object = resFile
+    if isinstance(resFile, str):
+        results = json.loads(Path(resFile).read_text(encoding='utf-8'))
+    if isinstance(results, list) and not results:
         say_nothing_detected()
         return _with_annotations(self, [])
-
-    load_res.__dict__['accepts_no_results'] = True
-    module.COCO.loadRes = load_res
+    return original(self, results)
 
 
-def _find_id_0(module: ModuleType) -> None:
-    original = module.COCOeval.__init__
-    if hasattr(original, 'finds_id_0'):
-        return
-
-    @wraps(original)
-    def init(self: Any, cocoGt: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: N803
-        original(self, _without_id_0(cocoGt), *args, **kwargs)
-
-    init.__dict__['finds_id_0'] = True
-    module.COCOeval.__init__ = init
+def find_id_0(
+    original: Callable[..., None],
+    self: COCOeval,
+    cocoGt: COCO | None = None,  # noqa: N803
+    *args: object,
+    **kwargs: object,
+) -> None:
+    original(self, _without_id_0(cocoGt), *args, **kwargs)
 
 
-def _without_id_0(truth: Any) -> Any:
+def _without_id_0(truth: COCO | None) -> COCO | None:
     if truth is None or 0 not in truth.anns:
         return truth
     free = max(truth.anns) + 1
@@ -84,7 +79,7 @@ def _without_id_0(truth: Any) -> Any:
     return _with_annotations(truth, [dict(a, id=a['id'] or free) for a in annotations])
 
 
-def _with_annotations(coco: Any, annotations: list[dict]) -> Any:
+def _with_annotations(coco: COCO, annotations: list[dict[str, object]]) -> COCO:
     other = copy(coco)
     other.dataset = dict(coco.dataset, annotations=annotations)
     other.createIndex()

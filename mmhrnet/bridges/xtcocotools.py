@@ -10,36 +10,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-MODULES = ('xtcocotools', 'xtcocotools.coco', 'xtcocotools.cocoeval', 'xtcocotools.mask')
+SOURCES = {  # the modules whose names they take
+    'xtcocotools.coco': 'pycocotools.coco',
+    'xtcocotools.cocoeval': 'mmhrnet.bridges.oks_eval',
+    'xtcocotools.mask': 'pycocotools.mask',
+}
 
 
 class _Finder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in MODULES:
+        if fullname != 'xtcocotools' and fullname not in SOURCES:
             return None
-        return ModuleSpec(fullname, self, is_package=fullname == MODULES[0])
+        return ModuleSpec(fullname, self, is_package=fullname == 'xtcocotools')
 
     def exec_module(self, module: ModuleType) -> None:
-        if module.__name__ == 'xtcocotools.coco':
-            from pycocotools.coco import COCO
-
-            module.__dict__['COCO'] = COCO
-        elif module.__name__ == 'xtcocotools.cocoeval':
-            from mmhrnet.bridges.oks_eval import COCOeval
-
-            module.__dict__['COCOeval'] = COCOeval
-        elif module.__name__ == 'xtcocotools.mask':
-            from pycocotools import mask
-
-            names = [name for name in vars(mask) if not name.startswith('__')]
-            module.__dict__.update({name: getattr(mask, name) for name in names})
+        if source := SOURCES.get(module.__name__):
+            names = vars(import_module(source))
+            module.__dict__.update({k: v for k, v in names.items() if not k.startswith('__')})
 
 
 def _installed() -> bool:

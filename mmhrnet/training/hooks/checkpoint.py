@@ -12,7 +12,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmhrnet.bridges.own_files import checkpoint_folder
+from mmhrnet.bridges.mmengine_paths import checkpoint_folder
 from mmhrnet.checkpoints import CheckpointError, load
 from mmhrnet.errors import TrainingError
 from mmhrnet.registry import HOOKS
