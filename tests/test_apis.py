@@ -162,7 +162,7 @@ def test_bad_arguments(kwargs: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ("default_scope = 'mmocr'\nmodel = dict()\n", 'is of mmocr, which is no known host'),
+        ("default_scope = 'mmocr'\nmodel = dict()\n", 'is of mmocr, which is not a known host'),
         (f"_base_ = '{CONFIGS}/mmpose/{RLE}.py'\n", 'CocoDataset with RegressionLabel'),
         (f"_base_ = '{CONFIGS}/mmpose/{WFLW}.py'\n", 'WFLWDataset with MSRAHeatmap'),
     ],

@@ -122,7 +122,7 @@ def test_a_config_of_no_host_is_said() -> None:
     assert hosts.host_of(Config(dict(default_scope='mmseg'))) is hosts.OURS['mmseg']
     for cfg in (Config(dict(default_scope='mmyolo')), Config()):
         assert hosts.find_host(cfg) is None
-        with pytest.raises(ConfigError, match='no known host library: set default_scope to one of'):
+        with pytest.raises(ConfigError, match='not a known host library: set default_scope to one'):
             hosts.host_of(cfg)
 
 

@@ -25,8 +25,8 @@ FOOT = """Example, a minute on a CPU:
 
 mmhrnet COMMAND --help shows the options of a command."""
 BUG = (
-    'unless code of your own raised this, it is a bug: please report the command and the lines '
-    'above on the issue tracker of mmhrnet'
+    'unless your own code raised this, it is a bug: please report the command and the lines above '
+    'on the issue tracker of mmhrnet'
 )
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     else:
         close = get_close_matches(name, COMMANDS, n=1)
         hint = f'did you mean {close[0]}? ' if close else ''
-        _end(f'mmhrnet: there is no command {name}: {hint}mmhrnet --help shows all', 2)
+        _end(f'mmhrnet: there is no command {name}: {hint}mmhrnet --help lists all', 2)
 
 
 def run(name: str, prog: str, words: Sequence[str] | None = None) -> None:
@@ -55,13 +55,13 @@ def run(name: str, prog: str, words: Sequence[str] | None = None) -> None:
     with one_line(prog):
         parser, call = make_parser(name, prog)
         args = vars(parser.parse_args(words))
-    # The errors of another's script are its own.
+    # The errors of somebody else's script are its own.
     with one_line(prog) if name != 'run' else nullcontext():
         call(**args)
 
 
 def make_parser(name: str, prog: str) -> tuple[ArgumentParser, Call]:
-    """The parser of a command, and what takes its values."""
+    """The parser of a command, and the function to call with its values."""
     text = getdoc(COMMANDS[name])
     parser = ArgumentParser(prog, description=text, formatter_class=RawDescriptionHelpFormatter)
     return parser, COMMANDS[name](parser)
@@ -69,21 +69,21 @@ def make_parser(name: str, prog: str) -> tuple[ArgumentParser, Call]:
 
 @contextmanager
 def one_line(name: str) -> Iterator[None]:
-    """Ends the process with one line where the user can mend it, else with a traceback.
+    """Ends the process with one line for errors that the user can fix, else with a traceback.
 
-    The errors of the system, such as a full disk, count as the user's: the exit status is 2.
-    On Ctrl-C it is 130. Anything else is a bug, with status 1 and where to report it.
-    Names of files that the screen has no letters for are printed with escapes.
+    Errors of the system, such as a full disk, count as the user's. Their exit status is 2, that of
+    Ctrl-C 130. Anything else is a bug, with status 1 and a line that says where to report it.
+    Letters of file names that the screen cannot show are printed as escapes.
 
     Args:
-        name: What the line begins with.
+        name: How the line begins.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as `head`; what is left goes nowhere
+    except BrokenPipeError:  # a reader like `head` has seen enough; drop the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (UserError, OSError) as error:

@@ -1,8 +1,8 @@
 """The table of commands.
 
-Each command is a function that adds its options to a parser and returns what is then called with
-their values. Its docstring is the help text. What needs torch or a host library is imported when
-the command is used.
+Each command is a function that adds its options to a parser and returns the function to call with
+their values. Its docstring is the help text. Torch and the host libraries are imported only when a
+command is used.
 """
 
 from __future__ import annotations

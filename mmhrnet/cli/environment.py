@@ -7,9 +7,8 @@ import runpy
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
-from mmhrnet.cli.options import Call, add, share
+from mmhrnet.cli.options import Call, add, later, share
 
 
 def models(parser: ArgumentParser) -> Call:
@@ -30,31 +29,28 @@ def models(parser: ArgumentParser) -> Call:
 
 
 def config(parser: ArgumentParser) -> Call:
-    """Print a config with all that it inherits, as train runs it with the same flags."""
+    """Print a config with everything that it inherits, as train runs it with the same flags."""
     share(parser, 'config', '--data-root', '--swap')
     add(parser, '--mini', help='fit for a CPU')
     share(parser, '--from-scratch', '--cfg-options')
-    parser.add_argument('--save-path', help='file to write too: .py, .json or .yml')
-
-    def call(**args: Any) -> None:
-        from mmhrnet.config.make import print_config
-
-        print_config(**args)
-
-    return call
+    parser.add_argument('--save-path', help='file to write as well: .py, .json or .yml')
+    return later('mmhrnet.config.make:print_config')
 
 
 def data(parser: ArgumentParser) -> Call:
-    """Download public data sets, or say where they are and what to do with them."""
-    parser.add_argument('name', nargs='?', metavar='NAME', help='data set; none: as --list')
+    """Download public data sets, or list where they are and how to prepare them."""
+    parser.add_argument('name', nargs='?', metavar='NAME', help='data set; default: list all')
     add(parser, '--data-root', default='data', help='folder of all data sets')
     parser.add_argument(
-        '--only', default='*', metavar='GLOB', help="names of files to take, like 'val2017*'"
+        '--only',
+        default='*',
+        metavar='GLOB',
+        help="names of the files to download, like 'val2017*'",
     )
     parser.add_argument('--keep-archives', action='store_true', help='keep them after unpacking')
     parser.add_argument('--list', action='store_true', help='list the data sets')
 
-    def call(name: str | None, list: bool, **args: Any) -> None:
+    def call(name: str | None, list: bool, data_root: str, only: str, keep_archives: bool) -> None:
         from mmhrnet.datasets.download import download_dataset
         from mmhrnet.datasets.sources import source_table
         from mmhrnet.terminal import CONSOLE
@@ -63,9 +59,9 @@ def data(parser: ArgumentParser) -> Call:
             CONSOLE.print(source_table())
             return
         try:
-            download_dataset(name, **args)
+            download_dataset(name, data_root=data_root, only=only, keep_archives=keep_archives)
         except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt('stopped; the same command goes on from here') from stop
+            raise KeyboardInterrupt('stopped; run the same command to continue from here') from stop
 
     return call
 
@@ -75,16 +71,11 @@ def mini(parser: ArgumentParser) -> Call:
     parser.add_argument('--out', required=True, help='folder to write')
     parser.add_argument('--seed', type=int, default=0)
 
-    def call(out: str, seed: int) -> None:
-        from mmhrnet.datasets import write_mini
-
-        print(write_mini(out, seed=seed))
-
-    return call
+    return lambda **args: print(later('mmhrnet.datasets:write_mini')(**args))
 
 
 def doctor(_: ArgumentParser) -> Call:
-    """Say what is installed, what is wrong with it and what mends it, and what is bridged."""
+    """Report what is installed, what is wrong, how to fix it, and what is bridged."""
 
     def call() -> None:
         from mmhrnet.doctor import diagnose
@@ -95,7 +86,7 @@ def doctor(_: ArgumentParser) -> Call:
 
 
 def run(parser: ArgumentParser) -> Call:
-    """Run a host's own script with mmhrnet imported first."""
+    """Run a script of a host library with mmhrnet imported first."""
     parser.add_argument('script', type=_script)
     parser.add_argument('args', nargs=argparse.REMAINDER)
 

@@ -1,11 +1,10 @@
-"""The commands that show what a network is fed and what it sees."""
+"""The commands that show what a network gets and what it sees."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any
 
-from mmhrnet.cli.options import SHARED, TRAINED_ON, Call, add, share
+from mmhrnet.cli.options import SHARED, TRAINED_ON, Call, add, later, share
 
 
 def demo(parser: ArgumentParser) -> Call:
@@ -27,13 +26,7 @@ def demo(parser: ArgumentParser) -> Call:
         '--score-thr', type=float, default=0.3, help='lowest score drawn; default: %(default)s'
     )
     share(parser, '--cfg-options')
-
-    def call(**args: Any) -> None:
-        from mmhrnet.inference.demo import demo
-
-        demo(**args)
-
-    return call
+    return later('mmhrnet.inference.demo:demo')
 
 
 def web(parser: ArgumentParser) -> Call:
@@ -56,18 +49,12 @@ def web(parser: ArgumentParser) -> Call:
         default=[],
         dest='allow_hosts',
         metavar='NAME',
-        help='further name to open the page by, as of a reverse proxy; can be repeated',
+        help='further name of this page, as of a reverse proxy; can be repeated',
     )
     parser.add_argument('--max-upload', default='10mb', help='largest file; default: %(default)s')
     add(parser, '--data-root', help=TRAINED_ON)
     share(parser, '--device')
-
-    def call(**args: Any) -> None:
-        from mmhrnet.inference.web import serve
-
-        serve(**args)
-
-    return call
+    return later('mmhrnet.inference.web:serve')
 
 
 def streams(parser: ArgumentParser) -> Call:
@@ -78,28 +65,17 @@ def streams(parser: ArgumentParser) -> Call:
     share(parser, '--swap', '--mini')
     add(parser, '--data-root', help=TRAINED_ON)
     share(parser, '--device', '--cfg-options')
-
-    def call(**args: Any) -> None:
-        from mmhrnet.inference.streams import visualize_streams
-
-        visualize_streams(**args)
-
-    return call
+    return later('mmhrnet.inference.streams:visualize_streams')
 
 
 def browse(parser: ArgumentParser) -> Call:
-    """Draw what a config feeds to the network, with the targets."""
+    """Draw what a config feeds to the network, with its targets."""
     share(parser, 'config')
     parser.add_argument('--out-dir', default='work_dirs/browse', help='default: %(default)s')
     parser.add_argument('--number', type=int, default=12, help='samples; default: %(default)s')
-    splits = ['train', 'val', 'test']
-    add(parser, '--split', choices=splits, default='train', help='default: %(default)s')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], default='train', help='default: %(default)s'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the order and the augmentation')
     share(parser, '--data-root', '--swap', '--mini', '--cfg-options')
-
-    def call(**args: Any) -> None:
-        from mmhrnet.inference.browse import browse
-
-        browse(**args)
-
-    return call
+    return later('mmhrnet.inference.browse:browse')

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from typing import Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Call = Callable[..., object]
 
@@ -13,51 +18,79 @@ BRACKETS = {'[': ']', '(': ')'}
 LONG = 80  # letters of a setting that are shown
 
 
+def later(name: str) -> Call:
+    """The function ``module:name``, imported only when it is called, for help is to be quick."""
+    return lambda **args: resolve_name(name)(**args)
+
+
+def launched(name: str) -> Call:
+    """The same for a function that a launcher starts, with the rank of this process."""
+
+    def call(local_rank: int, **args: object) -> None:
+        os.environ.setdefault('LOCAL_RANK', str(local_rank))
+        later(name)(**args)
+
+    return call
+
+
 class SettingsAction(Action):
-    """``KEY=VALUE ...`` as MMEngine reads it; a text that it does not take ends in one line."""
+    """``KEY=VALUE ...`` as MMEngine reads it, with one line for what cannot be read."""
 
     def __call__(
         self,
         parser: ArgumentParser,
         namespace: Namespace,
-        values: str | Sequence[Any] | None,
+        values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
         from mmengine.config import DictAction
 
         read = DictAction(self.option_strings, self.dest, nargs='+')
-        for text in values or ():
-            reason = _why_no_setting(text)
+        for text in map(str, values or ()):
+            reason = _fault(text)
             try:
                 if not reason:
                     read(parser, namespace, [text], option_string)
             except AssertionError:
-                reason = 'its brackets do not match; put it in quotes if it holds blanks'
+                reason = 'its brackets do not match; put it in quotes if it contains spaces'
             except RecursionError:
-                reason = 'only lists and tuples may have brackets around commas, and few of them'
+                reason = 'commas inside brackets are for lists and tuples of a few levels'
             if reason:
                 shown = text if len(text) < LONG else f'{text[:LONG]}...'
                 raise ArgumentError(self, f'{shown} cannot be read: {reason}')
 
 
-def _why_no_setting(text: str) -> str:
-    """What MMEngine takes for a plain text or fails to split, though another thing is meant."""
+def _fault(text: str) -> str:
+    """Why MMEngine would misread a setting, or nothing."""
     key, sign, value = text.partition('=')
     if not sign or not all(key.split('.')):
-        return 'write KEY=VALUE, in quotes if it holds blanks'
+        return 'write KEY=VALUE, in quotes if it contains spaces'
     value = value.strip('\'"')
     if value[:1] == '{' and value[-1:] == '}' and ':' in value:
         return f'a dict is set key by key, as in {key}.a=1'
     if value[:1] in BRACKETS and value.count(value[0]) != value.count(BRACKETS[value[0]]):
-        return f'{value[0]} is not closed; put it in quotes if it holds blanks'
+        return f'{value[0]} is not closed; put it in quotes if it contains spaces'
     return ''
 
 
-SHARED: dict[str, dict[str, Any]] = {
+class Option(TypedDict, total=False):
+    """Arguments of ``ArgumentParser.add_argument``."""
+
+    action: str | type[Action]
+    nargs: int | str
+    default: object
+    type: Callable[[str], object]
+    choices: Sequence[str]
+    required: bool
+    help: str
+    metavar: str | tuple[str, ...]
+
+
+SHARED: dict[str, Option] = {
     'config': dict(help='config file'),
     'checkpoint': dict(help='checkpoint file'),
     '--config': dict(required=True, help='config file'),
-    '--checkpoint': dict(help='its weights; default: those that are published'),
+    '--checkpoint': dict(help='its weights; default: the published ones'),
     '--work-dir': dict(help='folder for logs and checkpoints'),
     '--data-root': dict(help='root of the data set, for every loader'),
     '--swap': dict(action='store_true', help="mmhrnet for the host's HRNet"),
@@ -76,11 +109,11 @@ ALIASES = {'--local_rank': ['--local-rank']}  # torch.distributed.launch has had
 
 
 def share(parser: ArgumentParser, *names: str) -> None:
-    """Adds options by their names."""
+    """Adds shared options by their names."""
     for name in names:
-        parser.add_argument(name, *ALIASES.get(name, ()), **SHARED[name])
+        add(parser, name)
 
 
-def add(parser: ArgumentParser, name: str, **changed: Any) -> None:
-    """Adds a shared option, with what this command has otherwise."""
+def add(parser: ArgumentParser, name: str, **changed: Unpack[Option]) -> None:
+    """Adds a shared option with some changes for this command."""
     parser.add_argument(name, *ALIASES.get(name, ()), **SHARED[name] | changed)

@@ -1,4 +1,4 @@
-"""The commands for what leaves the house: files, weights and figures."""
+"""The commands that make what is given to others: model files, weights and figures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mmhrnet.cli.options import TRAINED_ON, Call, add, share
 def export(parser: ArgumentParser) -> Call:
     """Write a torch.export, AOTInductor or ONNX file.
 
-    Pose, segmentation and classification whole, of detectors backbone and neck. The file is
-    checked against eager PyTorch before it appears.
+    Pose, segmentation and classification are exported whole, detectors as backbone and neck. The
+    file is checked against eager PyTorch before it appears.
     """
     from mmhrnet.deploy import FORMATS
     from mmhrnet.deploy.from_config import export_config
@@ -38,7 +38,7 @@ def export(parser: ArgumentParser) -> Call:
 
 
 def convert(parser: ArgumentParser) -> Call:
-    """Rewrite a checkpoint in the names of another library."""
+    """Rewrite a checkpoint with the names of another library."""
     from mmhrnet.checkpoints import FORMS
     from mmhrnet.checkpoints.convert_file import convert_checkpoint
 
@@ -49,10 +49,10 @@ def convert(parser: ArgumentParser) -> Call:
 
 
 def publish(parser: ArgumentParser) -> Call:
-    """Make a checkpoint ready to be given away, with its card.
+    """Prepare a checkpoint for publication, with its model card.
 
-    Weights, config and classes in one file with its hash in the name, and a card beside it that
-    says what it is, how it was trained and how to use it.
+    Writes weights, config and classes to one file with its hash in the name, and beside it a card
+    that says what it is, how it was trained and how to use it.
     """
     from mmhrnet.zoo.publish import FORMATS, LICENSE, publish
 
@@ -66,10 +66,10 @@ def publish(parser: ArgumentParser) -> Call:
         nargs='+',
         dest='metrics',
         metavar='NAME=VALUE',
-        help='results for the card; else those that the work folder of the checkpoint logged',
+        help='results for the card; default: the last ones logged in its work folder',
     )
     parser.add_argument('--license', default=LICENSE, help='licence of code and weights')
-    raw = 'of a run with EMAHook, take the raw weights, not the averaged ones'
+    raw = 'take the raw weights of a run with EMAHook instead of the averaged ones'
     parser.add_argument('--raw', action='store_true', help=raw)
     share(parser, '--swap', '--mini')
     add(parser, '--data-root', help='root of the data set, as in training')
@@ -90,17 +90,20 @@ def _metric(text: str) -> tuple[str, float]:
 def benchmark(parser: ArgumentParser) -> Call:
     """Measure speed beside every other HRNet, in every form.
 
-    Those of mmpose, mmdet, mmseg, mmpretrain and timm: same weights, outputs compared, all in turn
-    in one run. Writes Markdown, JSON and a picture.
+    All run in turn with the same weights, and their outputs are compared: those of mmpose, mmdet,
+    mmseg, mmpretrain and timm. Writes Markdown, JSON and a picture.
     """
     from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark
     from mmhrnet.models import list_archs
 
     parser.add_argument('case', nargs='?', choices=list(CASES), default='pose')
     parser.add_argument('--arch', choices=list_archs(), default='w32')
-    several: dict[str, Any] = dict(nargs='+', help='sizes, one or several')
-    parser.add_argument('--batch', type=int, default=[1], dest='batches', **several)
-    parser.add_argument('--shape', type=_size, default=[], dest='shapes', metavar='HxW', **several)
+    parser.add_argument(
+        '--batch', type=int, nargs='+', default=[1], dest='batches', help='one or several'
+    )
+    parser.add_argument(
+        '--shape', type=_size, nargs='+', default=[], dest='shapes', metavar='HxW', help='the same'
+    )
     parser.add_argument(
         '--forms',
         nargs='+',
@@ -127,7 +130,7 @@ def _size(text: str) -> tuple[int, int]:
 def flops(parser: ArgumentParser) -> Call:
     """Count parameters and multiply-adds, without computing anything.
 
-    Detectors and bottom-up pose estimators: the MACs of backbone and neck, with all parameters.
+    For detectors and bottom-up pose estimators, the MACs are those of backbone and neck.
     """
     add(parser, 'config', help='config file, or an architecture like w32')
     size = "height and width, or one side; default: the config's own, 224 for an architecture"

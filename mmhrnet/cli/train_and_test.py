@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser
 from typing import Any
 
-from mmhrnet.cli.options import Call, add, share
+from mmhrnet.cli.options import Call, add, later, launched, share
 from mmhrnet.errors import ConfigError, UserError
 
 
@@ -31,14 +30,7 @@ def train(parser: ArgumentParser) -> Call:
         help='fit for a CPU; the embedded data set, unless --data-root says another',
     )
     share(parser, '--from-scratch', '--cfg-options', '--launcher', '--local_rank')
-
-    def call(local_rank: int, **args: Any) -> None:
-        from mmhrnet import apis
-
-        os.environ.setdefault('LOCAL_RANK', str(local_rank))
-        apis.train(**args)
-
-    return call
+    return launched('mmhrnet.apis:train')
 
 
 def test(parser: ArgumentParser) -> Call:
@@ -48,21 +40,13 @@ def test(parser: ArgumentParser) -> Call:
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     share(parser, '--data-root', '--swap', '--mini', '--split', '--cfg-options')
     share(parser, '--launcher', '--local_rank')
-
-    def call(local_rank: int, **args: Any) -> None:
-        from mmhrnet import apis
-
-        os.environ.setdefault('LOCAL_RANK', str(local_rank))
-        apis.test(**args)
-
-    return call
+    return launched('mmhrnet.apis:test')
 
 
 def zoo(parser: ArgumentParser) -> Call:
     """Evaluate many configs, beside the published figures.
 
-    Writes Markdown and JSON after each of them. Without a checkpoint, the published weights are
-    taken.
+    Writes Markdown and JSON after each of them.
     """
     add(parser, 'config', nargs='?')
     add(parser, 'checkpoint', nargs='?', help='checkpoint; default: the published one')
@@ -73,7 +57,7 @@ def zoo(parser: ArgumentParser) -> Call:
     )
     share(parser, '--data-root', '--swap', '--mini', '--split')
     parser.add_argument(
-        '--tolerance', type=float, default=0.2, help='per cent points that count as equal'
+        '--tolerance', type=float, default=0.2, help='percentage points that count as equal'
     )
     parser.add_argument('--out', default='work_dirs/benchmark_zoo', help='folder for the results')
     share(parser, '--cfg-options')
@@ -86,7 +70,7 @@ def _evaluate_zoo(**args: Any) -> None:
     path = args.pop('list')
     shared = {key: args.pop(key) for key in Entry._fields}
     if (shared['config'] is None) == (path is None):
-        raise ConfigError('say either CONFIG [CHECKPOINT] or --list FILE.yml')
+        raise ConfigError('give either CONFIG [CHECKPOINT] or --list FILE.yml')
     entries = [Entry(**shared | entry) for entry in (read_entries(path) if path else [{}])]
     rows = benchmark_zoo(entries, **args)
     failed = [f'{row.config}: {row.error}' for row in rows if row.error]
@@ -100,13 +84,7 @@ def logs(parser: ArgumentParser) -> Call:
         'runs', nargs='+', metavar='RUN', help='work folder of a training, or a scalars.json'
     )
     parser.add_argument(
-        '--keys', nargs='+', default=[], metavar='KEY', help='losses and metrics to keep to'
+        '--keys', nargs='+', default=[], metavar='KEY', help='losses and metrics to show'
     )
     parser.add_argument('--out', default='work_dirs/analyze_logs.png', help='PNG file to write')
-
-    def call(**args: Any) -> None:
-        from mmhrnet.training.curves import analyze_logs
-
-        analyze_logs(**args)
-
-    return call
+    return later('mmhrnet.training.curves:analyze_logs')

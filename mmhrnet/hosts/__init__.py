@@ -30,37 +30,37 @@ def host_of(cfg: Config) -> Host:
     """The host library of a config, by its default scope.
 
     Raises:
-        ConfigError: It is of none that is known.
+        ConfigError: The config is of no known host.
     """
     host = find_host(cfg)
     if host is None:
         names = ', '.join(known_hosts())
         raise ConfigError(
-            f'The config is of {cfg.get("default_scope")}, which is no known host library: set '
-            f'default_scope to one of {names}'
+            f'The config is of {cfg.get("default_scope")}, which is not a known host library: '
+            f'set default_scope to one of {names}'
         )
     return host
 
 
 def find_host(cfg: Config) -> Host | None:
-    """As :func:`host_of`, or None: of a config without a scope, or of a library of one's own."""
+    """Like :func:`host_of`, but None if the config names no known host."""
     return known_hosts().get(cfg.get('default_scope'))
 
 
 @cache
 def known_hosts() -> Mapping[str, Host]:
-    """All hosts by name; one that cannot be loaded is left out with a warning."""
+    """All hosts by name. One that cannot be loaded is left out with a warning."""
     added = {entry.name: _load(entry) for entry in _entries()}
     return {**OURS, **{name: host for name, host in added.items() if host}}
 
 
 def host_names() -> tuple[str, ...]:
-    """The names of all hosts; nothing is imported for it."""
+    """The names of all hosts, without importing any of them."""
     return (*OURS, *(entry.name for entry in _entries()))
 
 
 def published_metrics() -> dict[str, Metric]:
-    """The metrics that are published, of all hosts, by the names that their evaluators use."""
+    """The published metrics of all hosts, by the names that their evaluators use."""
     return {
         name: metric for host in known_hosts().values() for name, metric in host.metrics.items()
     }

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
+    from mmengine.infer import BaseInferencer
+    from mmengine.structures import BaseDataElement
+    from mmengine.visualization import Visualizer
     from torch import nn
 
-Found = tuple[list[dict[str, Any]], 'np.ndarray | None']
-# COCO's boxes and masks, COCO's joints, label maps beside the images, a list or folders of classes.
+Things = list[dict[str, object]]  # numbers, strings and lists of each object, person or class
+Found = tuple[Things, 'np.ndarray | None']
+# COCO's boxes and masks; COCO's joints; label maps beside images; a list or folders of classes.
 DataForm = Literal['boxes', 'joints', 'maps', 'classes']
 
 
@@ -38,11 +42,11 @@ class Metric(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What of a data sample is drawn.
+    """Which parts of a data sample are drawn.
 
     Attributes:
-        truth: What is annotated instead of what is predicted.
-        heatmaps: For pose, the heatmaps below.
+        truth: Whether to draw the annotation instead of the prediction.
+        heatmaps: Whether to draw the heatmaps of pose under the joints.
         score: Lowest score of a box or a joint.
     """
 
@@ -55,8 +59,8 @@ class Recipe(NamedTuple):
     """How ``--mini`` turns a config into a short training from scratch.
 
     Attributes:
-        shrink: Edits the config, in place: small images, few classes, the data set in the folder,
-            which is the embedded one if the last argument says so.
+        shrink: Edits the config in place: small images, few classes, and the data set in the
+            folder, which is the embedded one if the last argument is true.
         iterations: Length of the training.
         batch: Images of a batch.
         lr: Learning rate of AdamW.
@@ -75,9 +79,9 @@ class Comparison(NamedTuple):
         title: Heading of the results.
         shape: Height and width at which the papers or zoos count.
         ours: From the name of an architecture to modules that follow one another.
-        theirs: The same of the host.
+        theirs: The same for the host.
         neck_alone: Whether the last module is also compared on its own.
-        only_training: Whether the modules give losses.
+        only_training: Whether the modules return losses.
     """
 
     title: str
@@ -88,47 +92,60 @@ class Comparison(NamedTuple):
     only_training: bool = False
 
 
-class Predicts(Protocol):
-    """What the functions of a host see of :class:`mmhrnet.inference.predict.Predictor`."""
+class HasFound(Protocol):
+    """The part of :class:`mmhrnet.inference.predict.Prediction` that a host uses."""
 
-    cfg: Any
-    model: Any
-    inferencer: Any
-    detector: Any
+    @property
+    def found(self) -> Things: ...
+
+
+class Predicts(Protocol):
+    """The part of :class:`mmhrnet.inference.predict.Predictor` that a host uses."""
+
+    cfg: Config
+    model: nn.Module
+    inferencer: BaseInferencer
     score: float
+
+    @property
+    def detector(self) -> Callable[[np.ndarray], HasFound] | None: ...
 
     def name(self, label: int) -> str: ...
 
 
-def run_inferencer(predictor: Predicts, image: np.ndarray) -> Any:
-    """The data sample of an image, from an inferencer that MMEngine's ``BaseInferencer`` is."""
+def run_inferencer(predictor: Predicts, image: np.ndarray) -> BaseDataElement:
+    """The data sample that an inferencer of MMEngine's kind predicts for an image."""
     (data,) = predictor.inferencer.preprocess([image], batch_size=1)
-    data = data[1] if isinstance(data, (tuple, list)) else data  # with what it was made of
+    data = data[1] if isinstance(data, (tuple, list)) else data  # the first is the raw input
     (sample,) = predictor.inferencer.forward(data)
     return sample.cpu()
 
 
-def keep_size(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
-    """A data sample that holds nothing in pixels."""
+def keep_size(sample: BaseDataElement, *_: object) -> BaseDataElement:
+    """For data samples that contain nothing in pixels."""
     return sample
 
 
-def give_meta(visualizer: Any, meta: Mapping[str, Any]) -> None:
+def give_meta(visualizer: Visualizer, meta: Mapping[str, object]) -> None:
     """Gives classes and colours to a visualizer."""
     visualizer.dataset_meta = meta
 
 
 def draw_sample(
-    visualizer: Any, image: np.ndarray, sample: Any, look: Look, **options: Any
+    visualizer: Visualizer,
+    image: np.ndarray,
+    sample: BaseDataElement,
+    look: Look,
+    **options: object,
 ) -> np.ndarray:
-    """Draws with ``add_datasample``, MMEngine's arguments and further ones of the host's."""
+    """Draws with ``add_datasample``; ``options`` are arguments that only this host has."""
     visualizer.add_datasample(
         '', image, sample, draw_gt=look.truth, draw_pred=not look.truth, **options
     )
     return visualizer.get_image()
 
 
-def always(cfg: Config) -> bool:  # noqa: ARG001
+def always(_: Config) -> bool:
     return True
 
 
@@ -145,24 +162,24 @@ class Host:
         floor: Lowest version that is tested.
         fork: The maintained distribution of the same module, if there is one.
         install: The command that installs it, where ``pip install <distribution>`` does not work.
-        network: What its own HRNet does otherwise than ours where a config says nothing.
-        switches_in_extra: Whether its own HRNet reads further switches inside of ``extra``.
+        network: Arguments whose defaults in its own HRNet differ from ours.
+        switches_in_extra: Whether its own HRNet reads further switches from ``extra``.
         input_size: Height and width at which its model zoo counts.
         preprocessor: Type of the data preprocessor where its configs name none.
         has_tensor_head: Whether a config's head maps tensors to tensors, whatever the image.
-        metrics: Those that are published, by the name that its evaluator gives them.
-        best_metric: The one by which the best checkpoint is kept; 'auto' is the first.
-        data: The form of the data sets, by their type, whose files are checked before a training.
-        mini: How ``--mini`` shrinks its configs; None if it does not take them.
+        metrics: The published metrics, by the name that its evaluator gives them.
+        best_metric: The metric that selects the best checkpoint; 'auto' is the first one.
+        data: The form of the data sets that are checked before a training, by their type.
+        mini: How ``--mini`` shrinks its configs; None if it does not support them.
         visualizer: Type of the visualizer where a config names none.
         use_meta: Gives meta information of the data to the visualizer.
-        enlarge: Multiplies what a data sample holds in pixels by a factor; the last argument is
-            the new height and width.
+        enlarge: Multiplies everything in pixels of a data sample by a factor; the last argument
+            is the new height and width.
         draw: Draws a data sample on an RGB image, (H, W, 3) uint8, and returns the drawing.
-        build: Its inferencer, from a config, a checkpoint and a device.
-        run: The data sample that is predicted for a BGR image, (H, W, 3) uint8.
-        describe: A data sample as plain data: a dict for each thing that was found, and for
-            segmentation the class index of each pixel, (H, W) uint8.
+        build: Makes its inferencer from a config, a checkpoint and a device.
+        run: Predicts the data sample of a BGR image, (H, W, 3) uint8.
+        describe: Turns a data sample into plain data: a dict for each thing that was found, and
+            for segmentation the class index of each pixel, (H, W) uint8.
         detectors: The host whose detectors find the persons for its models.
         benchmarks: Networks of its own to compare ours with.
     """
@@ -175,16 +192,16 @@ class Host:
     floor: str
     input_size: tuple[int, int]
     visualizer: str
-    build: Callable[[Config, str, str], Any]
-    describe: Callable[[Predicts, Any], Found]
-    run: Callable[[Predicts, np.ndarray], Any] = run_inferencer
+    build: Callable[[Config, str, str], BaseInferencer]
+    describe: Callable[[Predicts, BaseDataElement], Found]
+    run: Callable[[Predicts, np.ndarray], BaseDataElement] = run_inferencer
     detectors: str = ''
-    enlarge: Callable[[Any, float, tuple[int, int]], Any] = keep_size
-    use_meta: Callable[[Any, Mapping[str, Any]], None] = give_meta
-    draw: Callable[[Any, np.ndarray, Any, Look], np.ndarray] = draw_sample
+    enlarge: Callable[[BaseDataElement, float, tuple[int, int]], BaseDataElement] = keep_size
+    use_meta: Callable[[Visualizer, Mapping[str, object]], None] = give_meta
+    draw: Callable[[Visualizer, np.ndarray, BaseDataElement, Look], np.ndarray] = draw_sample
     fork: str = ''
     install: str = ''
-    network: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, object] = field(default_factory=dict)
     switches_in_extra: bool = False
     preprocessor: str | None = None
     has_tensor_head: Callable[[Config], bool] = always

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmhrnet.hosts.host import (
     Comparison,
@@ -14,57 +14,66 @@ from mmhrnet.hosts.host import (
     Metric,
     Predicts,
     Recipe,
+    Things,
     draw_sample,
     run_inferencer,
 )
-from mmhrnet.hosts.shrink import RESIZES, add_after_resize, drop_steps, set_classes, steps
+from mmhrnet.hosts.shrink import add_after_resize, drop_steps, set_classes, steps
 from mmhrnet.walk import LOADERS, datasets, dicts
 
 if TYPE_CHECKING:
     import numpy as np
+    from mmdet.structures import DetDataSample
     from mmengine.config import Config, ConfigDict
+    from mmengine.infer import BaseInferencer
+    from mmengine.visualization import Visualizer
     from torch import Tensor, nn
 
 SCALE = (128, 96)  # of a mini training: (width, height) in pixels
 ANCHOR = 16  # side of its smallest anchor in pixels
 WIDTH = 128  # channels of its pyramid and heads
 PYRAMID = 256  # channels of the published ones
+CHANNELS = (
+    *('in_channels', 'out_channels', 'feat_channels'),
+    *('fc_out_channels', 'conv_out_channels'),
+)
 CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 
 
-def build(cfg: Config, weights: str, device: str) -> Any:
+def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
     from mmdet.apis import DetInferencer
 
     return DetInferencer(cfg, weights, device, show_progress=False)
 
 
-def run(predictor: Predicts, image: np.ndarray) -> Any:
+def run(predictor: Predicts, image: np.ndarray) -> DetDataSample:
     sample = run_inferencer(predictor, image)
     sample.pred_instances = sample.pred_instances[sample.pred_instances.scores >= predictor.score]
     return sample
 
 
-def describe(predictor: Predicts, sample: Any) -> Found:
+def describe(predictor: Predicts, sample: DetDataSample) -> Found:
     import numpy as np
 
     instances = sample.pred_instances
-    found = []
+    found: Things = []
     for index in range(len(instances)):
         label = int(instances.labels[index])
-        box = dict(
-            label=label,
-            **{'class': predictor.name(label)},
-            score=float(instances.scores[index]),
-            bbox=instances.bboxes[index].tolist(),
+        found.append(
+            {
+                'label': label,
+                'class': predictor.name(label),
+                'score': float(instances.scores[index]),
+                'bbox': instances.bboxes[index].tolist(),
+            }
         )
         if 'masks' in instances:
-            box['mask'] = _encode(np.asarray(instances.masks[index]))
-        found.append(box)
+            found[-1]['mask'] = _encode(np.asarray(instances.masks[index]))
     return found, None
 
 
-def _encode(mask: np.ndarray) -> dict[str, Any]:
-    """COCO's run-length code of a mask, (H, W)."""
+def _encode(mask: np.ndarray) -> dict[str, object]:
+    """The run-length code of a mask, (H, W), as in COCO."""
     import numpy as np
     from pycocotools import mask as mask_utils
 
@@ -72,7 +81,7 @@ def _encode(mask: np.ndarray) -> dict[str, Any]:
     return {'size': list(code['size']), 'counts': code['counts'].decode('ascii')}
 
 
-def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:
+def enlarge(sample: DetDataSample, factor: float, size: tuple[int, int]) -> DetDataSample:
     import numpy as np
     import torch
     from torch.nn import functional as F
@@ -89,38 +98,35 @@ def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:
     return sample
 
 
-def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
+def draw(
+    visualizer: Visualizer, image: np.ndarray, sample: DetDataSample, look: Look
+) -> np.ndarray:
     return draw_sample(visualizer, image, sample, look, pred_score_thr=look.score)
 
 
-def shrink(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
+def shrink(cfg: Config, _: Path, embedded: bool) -> None:
     from mmhrnet.datasets import OBJECT_CLASSES
 
     for step in steps(cfg):
-        if step.type in RESIZES:
-            step.update({key: SCALE for key in ('scale',) if key in step})
-            step.update({key: [SCALE] for key in ('scales',) if key in step})
+        if step.type == 'Resize':
+            step.scale = SCALE
+        if step.type == 'RandomChoiceResize':
+            step.scales = [SCALE]
     for part in dicts(cfg.model):
         _narrow(part)
     if embedded:
         for dataset in datasets(cfg):
             dataset.metainfo = dict(classes=OBJECT_CLASSES)
         set_classes(cfg.model, len(OBJECT_CLASSES))
-    else:  # four of five COCO objects are now smaller than any anchor, with nothing to learn
+    else:  # four of five objects of COCO are now smaller than any anchor: nothing to learn from
         drop_steps(cfg, 'RandomFlip')
         large = dict(type='FilterAnnotations', min_gt_bbox_wh=(ANCHOR, ANCHOR))
         add_after_resize(cfg, LOADERS[:1], large)
 
 
 def _narrow(part: ConfigDict) -> None:
-    for key in (
-        'in_channels',
-        'out_channels',
-        'feat_channels',
-        'fc_out_channels',
-        'conv_out_channels',
-    ):
-        if part.get(key) in (256, 1024):  # what a pyramid and its heads have
+    for key in CHANNELS:
+        if part.get(key) in (256, 1024):  # the widths of a pyramid and its heads
             part[key] = WIDTH
     if 'reg_class_agnostic' in part:
         part.reg_class_agnostic = True
@@ -173,7 +179,7 @@ def _faster_rcnn(arch: str) -> ConfigDict:
 
 
 def _losses(cfg: ConfigDict) -> nn.Module:
-    """A whole training iteration of a detector but the optimizer, on drawn boxes."""
+    """A whole training iteration of a detector except the optimizer, on random boxes."""
     import torch
     from mmengine.registry import MODELS, init_default_scope
     from torch import nn
@@ -182,7 +188,7 @@ def _losses(cfg: ConfigDict) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             init_default_scope('mmdet')
-            self.detector: Any = MODELS.build(cfg)
+            self.detector = MODELS.build(cfg)
 
         def forward(self, images: Tensor) -> tuple[Tensor]:
             torch.manual_seed(0)  # the same samples for every contestant
@@ -192,7 +198,7 @@ def _losses(cfg: ConfigDict) -> nn.Module:
     return DetectorLoss()
 
 
-def _boxes(images: Tensor, count: int = 8) -> Any:
+def _boxes(images: Tensor, count: int = 8) -> DetDataSample:
     import torch
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
@@ -218,7 +224,7 @@ HOST = Host(
     fork='onedl-mmdetection',
     network=dict(norm_eval=True),
     input_size=(800, 1333),
-    has_tensor_head=lambda cfg: False,  # noqa: ARG005
+    has_tensor_head=lambda _: False,
     metrics={'coco/bbox_mAP': Metric('box AP', 100), 'coco/segm_mAP': Metric('mask AP', 100)},
     data={'CocoDataset': 'boxes'},
     mini=Recipe(shrink, iterations=240, batch=4, lr=1e-3),

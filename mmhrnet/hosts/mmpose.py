@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts.host import (
@@ -24,11 +24,15 @@ from mmhrnet.walk import LOADERS, dicts
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
+    from mmengine.infer import BaseInferencer
+    from mmengine.structures import InstanceData
+    from mmengine.visualization import Visualizer
+    from mmpose.structures import PoseDataSample
     from torch import nn
 
 PERSON = 'person'
 SIZE = (96, 128)  # of a mini training: (width, height) in pixels
-FIELDS = {  # of the instances: what they are called in plain data
+FIELDS = {  # of the instances, with their names in plain data
     'keypoints': 'keypoints',
     'keypoint_scores': 'keypoint_scores',
     'bboxes': 'bbox',
@@ -36,7 +40,7 @@ FIELDS = {  # of the instances: what they are called in plain data
 }
 
 
-def build(cfg: Config, weights: str, device: str) -> Any:
+def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
     from mmpose.apis.inferencers import Pose2DInferencer
 
     inferencer = Pose2DInferencer(cfg, weights, device, det_model='whole_image')
@@ -44,7 +48,7 @@ def build(cfg: Config, weights: str, device: str) -> Any:
     return inferencer
 
 
-def run(predictor: Predicts, image: np.ndarray) -> Any:
+def run(predictor: Predicts, image: np.ndarray) -> PoseDataSample:
     import numpy as np
     from mmpose.apis import inference_bottomup, inference_topdown
     from mmpose.structures import PoseDataSample, merge_data_samples
@@ -62,7 +66,7 @@ def run(predictor: Predicts, image: np.ndarray) -> Any:
     return sample
 
 
-def describe(predictor: Predicts, sample: Any) -> Found:  # noqa: ARG001
+def describe(_: Predicts, sample: PoseDataSample) -> Found:
     import numpy as np
 
     if 'pred_instances' not in sample:
@@ -75,7 +79,7 @@ def describe(predictor: Predicts, sample: Any) -> Found:  # noqa: ARG001
     ], None
 
 
-def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
+def enlarge(sample: PoseDataSample, factor: float, _: tuple[int, int]) -> PoseDataSample:
     for key in ('gt_instances', 'pred_instances'):
         instances = sample.get(key, {})
         for field in ('keypoints', 'transformed_keypoints', 'bboxes'):
@@ -84,30 +88,32 @@ def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: 
     return sample
 
 
-def use_meta(visualizer: Any, meta: Mapping[str, Any]) -> None:
-    visualizer.set_dataset_meta(meta)  # it keeps the skeleton's colours elsewhere
+def use_meta(visualizer: Visualizer, meta: Mapping[str, object]) -> None:
+    visualizer.set_dataset_meta(meta)  # it keeps the colours of the skeleton elsewhere
     give_meta(visualizer, meta)
 
 
-def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
+def draw(
+    visualizer: Visualizer, image: np.ndarray, sample: PoseDataSample, look: Look
+) -> np.ndarray:
     boxes = not look.truth or _has_boxes(sample.get('gt_instances', {}))
     options = dict(draw_heatmap=look.heatmaps, draw_bbox=boxes, kpt_thr=look.score)
     return draw_sample(visualizer, image, sample, look, **options)
 
 
-def _has_boxes(persons: Any) -> bool:
-    """Whether the boxes are in the same pixels as the joints, and still boxes: (K, 4)."""
+def _has_boxes(persons: InstanceData) -> bool:
+    """Whether there are boxes, (K, 4), in the same pixels as the joints."""
     boxes = persons.get('bboxes')
     return 'transformed_keypoints' not in persons and boxes is not None and boxes.ndim == 2
 
 
-def shrink(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
+def shrink(cfg: Config, _: Path, embedded: bool) -> None:
     codec = cfg.get('codec') or {}
     own_data = embedded and cfg.get('dataset_type') != 'CocoDataset'
     if own_data or codec.get('type') != 'MSRAHeatmap':
         raise ConfigError(
-            '--mini takes top-down heatmaps of COCO keypoints (td-hm_hrnet-*_coco-*), and of other '
-            f'data with --data-root; this config has {cfg.get("dataset_type")} with '
+            '--mini supports top-down heatmaps of COCO keypoints (td-hm_hrnet-*_coco-*), and of '
+            f'other data with --data-root; this config has {cfg.get("dataset_type")} with '
             f'{codec.get("type")}'
         )
     drop_steps(cfg, 'RandomHalfBody', 'RandomBBoxTransform')
@@ -118,7 +124,7 @@ def shrink(cfg: Config, root: Path, embedded: bool) -> None:  # noqa: ARG001
             part.update(sizes)
         if part.get('type') == 'TopdownAffine':
             part.input_size = SIZE
-        if 'bbox_file' in part:  # persons that a detector found: take the true ones
+        if 'bbox_file' in part:  # take the annotated persons, not those that a detector found
             part.bbox_file = None
     cfg.model.test_cfg.flip_test = False
 
@@ -144,7 +150,7 @@ HOST = Host(
     title='Pose and facial landmarks (mmpose)',
     distribution='mmpose',
     floor='1.2.0',
-    # It declares chumpy, which pip cannot build and nothing imports.
+    # It requires chumpy, which pip cannot build and nothing imports.
     install='pip install json_tricks munkres scipy && pip install --no-deps mmpose',
     network=dict(
         multiscale_output=False,

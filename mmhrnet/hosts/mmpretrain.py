@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts.host import (
@@ -21,32 +21,35 @@ from mmhrnet.hosts.shrink import SPLITS, pipeline, set_classes, steps
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
+    from mmengine.infer import BaseInferencer
+    from mmengine.visualization import Visualizer
+    from mmpretrain.structures import DataSample
     from torch import nn
 
 SIDE = 64  # of a mini training's images in pixels
 TOP = 5  # classes that are listed
 
 
-def build(cfg: Config, weights: str, device: str) -> Any:
+def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
     from mmpretrain.apis import ImageClassificationInferencer
 
     return ImageClassificationInferencer(cfg, weights, device)
 
 
-def run(predictor: Predicts, image: np.ndarray) -> Any:
+def run(predictor: Predicts, image: np.ndarray) -> DataSample:
     sample = run_inferencer(predictor, image)
     sample.set_pred_label(sample.pred_score.topk(min(TOP, len(sample.pred_score))).indices)
     return sample
 
 
-def describe(predictor: Predicts, sample: Any) -> Found:
+def describe(predictor: Predicts, sample: DataSample) -> Found:
     return [
         {'label': label, 'class': predictor.name(label), 'score': float(sample.pred_score[label])}
         for label in sample.pred_label.tolist()
     ], None
 
 
-def draw(visualizer: Any, image: np.ndarray, sample: Any, look: Look) -> np.ndarray:
+def draw(visualizer: Visualizer, image: np.ndarray, sample: DataSample, look: Look) -> np.ndarray:
     return visualizer.visualize_cls(image, sample, draw_gt=look.truth, draw_pred=not look.truth)
 
 
@@ -55,7 +58,7 @@ def shrink(cfg: Config, root: Path, embedded: bool) -> None:
 
     folder = root / ('meta' if embedded else 'train')
     if not folder.is_dir():
-        raise ConfigError(f'There is no folder {folder}: images are looked for in train/CLASS/')
+        raise ConfigError(f'There is no folder {folder}: put the images into train/CLASS/')
     classes = SCENE_CLASSES if embedded else sorted(p.name for p in folder.iterdir() if p.is_dir())
     for step in steps(cfg):
         if step.type in ('RandomResizedCrop', 'ResizeEdge'):

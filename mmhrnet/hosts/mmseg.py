@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmhrnet.hosts.host import Comparison, Found, Host, Metric, Predicts, Recipe
+from mmhrnet.hosts.host import Comparison, Found, Host, Metric, Predicts, Recipe, Things
 from mmhrnet.hosts.shrink import (
     SPLITS,
     add_after_resize,
@@ -19,23 +19,25 @@ from mmhrnet.walk import LOADERS, dicts
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.infer import BaseInferencer
+    from mmseg.structures import SegDataSample
     from torch import Tensor, nn
 
 DIVISOR = 4  # of scales and crops in a mini training
 
 
-def build(cfg: Config, weights: str, device: str) -> Any:
+def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
     from mmseg.apis import MMSegInferencer
 
     return MMSegInferencer(cfg, weights, device=device)
 
 
-def describe(predictor: Predicts, sample: Any) -> Found:
+def describe(predictor: Predicts, sample: SegDataSample) -> Found:
     import numpy as np
 
     labels = sample.pred_sem_seg.data[0].numpy().astype(np.uint8)  # (H, W)
     counts = np.bincount(labels.ravel())
-    found: list[dict[str, Any]] = [
+    found: Things = [
         {'label': int(label), 'class': predictor.name(label), 'share': counts[label] / labels.size}
         for label in np.argsort(-counts, kind='stable')
         if counts[label]
@@ -43,7 +45,7 @@ def describe(predictor: Predicts, sample: Any) -> Found:
     return found, labels
 
 
-def enlarge(sample: Any, factor: float, size: tuple[int, int]) -> Any:  # noqa: ARG001
+def enlarge(sample: SegDataSample, _: float, size: tuple[int, int]) -> SegDataSample:
     from torch.nn import functional as F
 
     for key in ('gt_sem_seg', 'pred_sem_seg'):
@@ -64,7 +66,7 @@ def shrink(cfg: Config, root: Path, embedded: bool) -> None:
         for key in ('scale', 'crop_size', 'size', 'stride'):
             if isinstance(part.get(key), (tuple, list)):
                 part[key] = tuple(side // DIVISOR for side in part[key])
-    # Small maps of uneven sides are upsampled visibly off their place.
+    # Small maps of odd sizes are visibly displaced by upsampling.
     add_after_resize(cfg, LOADERS[1:], dict(type='ResizeToMultiple', size_divisor=32))
     if not embedded:
         return
@@ -97,7 +99,7 @@ def their_concatenation(arch: str) -> list[nn.Module]:
     from mmhrnet.models.archs import as_extra, resolve_stages
 
     class Concatenation(FCNHead):
-        """What the head does before its classifier; the convolution is called as ours."""
+        """The head without its classifier; its convolution has the name that ours has."""
 
         def __init__(self, channels: Sequence[int]) -> None:
             super().__init__(

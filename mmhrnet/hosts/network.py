@@ -1,7 +1,7 @@
 """HRNet from a config, under the defaults of the host that runs it.
 
-A config that only changes ``type='HRNet'`` to ``type='mmhrnet.HRNet'`` keeps its numbers: what
-it leaves open is filled with the host's habit. ``HRNet(...)`` in Python takes no notice of hosts.
+A config that only changes ``type='HRNet'`` to ``type='mmhrnet.HRNet'`` keeps its numbers, because
+the host's defaults fill in what it does not set. ``HRNet(...)`` in Python ignores the hosts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def build_hrnet(registry: str = '', /, **cfg: Any) -> HRNet:
     """Builds :class:`HRNet` from a config, under the defaults of the host that runs it.
 
     Args:
-        registry: Scope of the registry that builds it, the host where there is no default scope.
+        registry: Scope of the registry that builds it: the host if there is no default scope.
         cfg: Arguments of :class:`HRNet`.
     """
     scope, hosts = DefaultScope.get_current_instance(), known_hosts()
@@ -29,5 +29,5 @@ def build_hrnet(registry: str = '', /, **cfg: Any) -> HRNet:
     defaults = host.network if host else {}
     given = {**extra_switches(cfg.get('extra', cfg.get('arch'))), **cfg}
     if given.get('pretrained') is not None:
-        given.setdefault('init_cfg', None)  # weights from a file take the place of a random start
+        given.setdefault('init_cfg', None)  # weights from a file replace the random ones
     return HRNet(**{**defaults, **given})

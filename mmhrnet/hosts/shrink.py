@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmhrnet.walk import LOADERS, dicts
 
@@ -22,19 +22,19 @@ def steps(cfg: Config) -> Iterator[ConfigDict]:
 
 
 def pipeline(dataset: ConfigDict) -> list[ConfigDict]:
-    """That of a data set, or of the first one that it wraps."""
+    """The pipeline of a data set, or of the first one that it wraps."""
     return next(part.pipeline for part in dicts(dataset) if 'pipeline' in part)
 
 
 def drop_steps(cfg: Config, *types: str) -> None:
-    """Leaves out augmentation that a short training has no time for."""
+    """Drops augmentation that a short training has no time for."""
     for dataset in dicts(cfg.train_dataloader.dataset):
         if 'pipeline' in dataset:
             dataset.pipeline = [step for step in dataset.pipeline if step.type not in types]
 
 
-def add_after_resize(cfg: Config, loaders: Sequence[str], step: dict[str, Any]) -> None:
-    """Adds a step to the pipelines of some loaders."""
+def add_after_resize(cfg: Config, loaders: Sequence[str], step: Mapping[str, object]) -> None:
+    """Adds a step after each resize in the pipelines of some loaders."""
     for dataset in dicts([cfg[name].dataset for name in loaders]):
         if 'pipeline' in dataset:
             pairs = ([s, step] if s.type in RESIZES else [s] for s in dataset.pipeline)
