@@ -49,19 +49,22 @@ ARCHS: Table = {
     'arch None': (dict(arch=None), 'arch=None must be a dict of stage1 to stage4, or a name'),
     'arch a width': (dict(arch=32), 'arch=32 must be a dict .*a name like w32'),
     'extra a list': (dict(extra=list(EXTRA.values())), 'must be a dict of stage1 to stage4'),
-    'extra empty': (dict(extra={}), r"lacks \['stage1', 'stage2', 'stage3', 'stage4'\]"),
-    **{f'no {name}': (dict(extra=without(EXTRA, name)), rf"lacks \['{name}'\]") for name in EXTRA},
-    'stages by number': (dict(extra=dict(enumerate(EXTRA.values(), 1))), 'takes no 1: .*stage1'),
-    'unknown part': (dict(extra={**EXTRA, 'final_layer': 1}), "no 'final_layer': .*upsample"),
+    'extra empty': (dict(extra={}), 'lacks stage1, stage2, stage3, stage4'),
+    **{f'no {name}': (dict(extra=without(EXTRA, name)), f'lacks {name}: it has') for name in EXTRA},
+    'stages by number': (
+        dict(extra=dict(enumerate(EXTRA.values(), 1))),
+        'does not take 1: .*stage1',
+    ),
+    'unknown part': (dict(extra={**EXTRA, 'final_layer': 1}), "take 'final_layer': .*upsample"),
     **{
-        f'no {key}': (dict(extra={**EXTRA, 'stage2': without(STAGE2, key)}), rf"lacks \['{key}'\]")
+        f'no {key}': (dict(extra={**EXTRA, 'stage2': without(STAGE2, key)}), f'lacks {key}: it has')
         for key in STAGE2
     },
     'num_chanels': (
         dict(extra={**EXTRA, 'stage2': renamed(STAGE2, 'num_channels', 'num_chanels')}),
-        "stage2 takes no 'num_chanels': did you mean 'num_channels'",
+        "stage2 does not take 'num_chanels': did you mean 'num_channels'",
     ),
-    'key of the official files': (dict(extra=stage(2, FUSE_METHOD='SUM')), "no 'FUSE_METHOD'"),
+    'key of the official files': (dict(extra=stage(2, FUSE_METHOD='SUM')), "take 'FUSE_METHOD'"),
     'stage None': (dict(extra={**EXTRA, 'stage3': None}), 'stage3=None must be a dict of num_mod'),
     'BASICBLOCK': (dict(extra=stage(2, block='BASICBLOCK')), "'BASICBLOCK'.*did you mean 'BASIC'"),
     'block of another kind': (dict(extra=stage(2, block='Swin')), "'BASIC' or 'BOTTLENECK'"),
@@ -81,7 +84,7 @@ ARCHS: Table = {
     'upsample in extra a string': (dict(extra={**EXTRA, 'upsample': 'bilinear'}), 'a dict of mode'),
     'upsample in extra with a typo': (
         dict(extra={**EXTRA, 'upsample': dict(mod='bilinear')}),
-        "no 'mod': did you mean 'mode'",
+        "take 'mod': did you mean 'mode'",
     ),
     'mode in extra': (dict(extra={**EXTRA, 'upsample': dict(mode='cubic')}), "upsample='cubic'"),
     'multiscale_output in extra': (
@@ -138,13 +141,13 @@ OPTIONS: Table = {
     'init_cfg without type': (dict(init_cfg=dict(checkpoint='a.pth')), 'init_cfg=.*with a type'),
     'init_cfg a path': (dict(init_cfg='a.pth'), "init_cfg='a.pth' must be a dict with a type"),
     'init_cfg misspelt': (dict(init_cfg=dict(type='Pretrain')), "did you mean 'Pretrained'"),
-    'init_cfg of nothing': (dict(init_cfg=dict(type='Pretrained')), 'must say checkpoint'),
+    'init_cfg of nothing': (dict(init_cfg=dict(type='Pretrained')), 'must name a checkpoint'),
     'init_cfg list of names': (dict(init_cfg=['Kaiming']), "init_cfg='Kaiming' must be a dict"),
     'argument misspelt': (
         dict(frozen_stage=1),
-        "takes no 'frozen_stage': did you mean 'frozen_",
+        "does not take 'frozen_stage': did you mean 'frozen_",
     ),
-    'argument of ResNet': (dict(depth=50), "HRNet takes no 'depth': .*It takes arch"),
+    'argument of ResNet': (dict(depth=50), "HRNet does not take 'depth': .*It takes arch"),
     'argument of timm': (dict(in_chans=1), "'in_chans': did you mean 'in_channels'"),
 }
 
@@ -181,12 +184,12 @@ INPUTS: Table = {
     ),
     'v2: wrong channels': (
         lambda: V2()(maps(4, 8, 16, 30)),
-        r'\(4, 8, 16, 30\) channels, it takes',
+        r'\(4, 8, 16, 30\) channels, but takes',
     ),
     'v2: three maps': (lambda: V2()(maps(4, 8, 16)), r'HRNetV2 got maps of \(4, 8, 16\) channels'),
     'v2: one map': (lambda: V2()(maps(4)[0]), 'HRNetV2 takes a list or tuple.*one Tensor'),
     'v2: no map': (lambda: V2()([]), r'HRNetV2 got maps of \(\) channels'),
-    'v2: None': (lambda: V2()(None), 'takes a list or tuple of maps, it got NoneType'),
+    'v2: None': (lambda: V2()(None), 'takes a list or tuple of maps, not NoneType'),
     'v2: flat maps': (lambda: V2()([m[0] for m in maps(*CHANNELS)]), r'takes maps \(N, C, H, W\)'),
     'v2p: maps too small': (lambda: V2P()(maps(*CHANNELS, size=8)), 'num_outs=5.*16 or more'),
     'v2p: a dict': (lambda: V2P()(dict(enumerate(maps(*CHANNELS)))), 'HRNetV2p takes a list'),
@@ -202,7 +205,7 @@ INPUTS: Table = {
         lambda: HRNetV2(CHANNELS, norm_cfg=dict(type='Bn2')),
         "did you mean 'BN'|Known",
     ),
-    'v2: num_outs': (lambda: HRNetV2(CHANNELS, num_outs=5), "HRNetV2 takes no 'num_outs'"),
+    'v2: num_outs': (lambda: HRNetV2(CHANNELS, num_outs=5), "HRNetV2 does not take 'num_outs'"),
     'v2: too many arguments': (lambda: HRNetV2(*[CHANNELS] * 9), 'HRNetV2: too many'),
     'v2p: out_channels missing': (lambda: HRNetV2p(CHANNELS), "missing.*'out_channels'"),
     'v2p: out_channels a string': (lambda: HRNetV2p(CHANNELS, '256'), "out_channels='256' must"),
@@ -734,7 +737,7 @@ CONFIGS: Table = {
     ),
     'backbone of a config': (
         built(type='mmhrnet.HRNet', frozen_stagse=1),
-        "HRNet takes no 'frozen_stagse': did you mean 'frozen_stages'",
+        "HRNet does not take 'frozen_stagse': did you mean 'frozen_stages'",
     ),
     'extra of a config': (
         built(type='mmhrnet.HRNet', extra=dict(stage4=None)),

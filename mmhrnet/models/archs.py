@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mmhrnet.errors import ConfigError
 from mmhrnet.models.checks import check_choice, check_count, check_keys, is_count, suggest
 
-EXPANSION = {'BASIC': 1, 'BOTTLENECK': 4}
+Block = Literal['BASIC', 'BOTTLENECK']
+EXPANSION: dict[Block, int] = {'BASIC': 1, 'BOTTLENECK': 4}
 STAGES = ('stage1', 'stage2', 'stage3', 'stage4')
 STAGE_KEYS = ('num_modules', 'block', 'num_blocks', 'num_channels')
+KNOWN_STAGE_KEYS = (*STAGE_KEYS, 'num_branches', 'multiscale_output')
 
 
 class Stage(NamedTuple):
     """One stage: ``modules`` multi-resolution modules, ``blocks[i]`` units on stream ``i``."""
 
     modules: int
-    block: str
+    block: Block
     blocks: tuple[int, ...]
     channels: tuple[int, ...]
 
@@ -56,7 +58,7 @@ def list_archs(pattern: str = '*') -> list[str]:
     return [name for name in ARCHS if fnmatch(name, pattern)]
 
 
-def resolve_stages(arch: str | Mapping[str, Any]) -> tuple[Stage, ...]:
+def resolve_stages(arch: str | Mapping[str, object]) -> tuple[Stage, ...]:
     """Stages of a named architecture, or of a host library's ``extra`` dict.
 
     Raises:
@@ -73,7 +75,7 @@ def resolve_stages(arch: str | Mapping[str, Any]) -> tuple[Stage, ...]:
     return ARCHS[arch]
 
 
-def as_extra(arch: str) -> dict[str, dict[str, Any]]:
+def as_extra(arch: str) -> dict[str, dict[str, object]]:
     """The ``extra`` of the host libraries for a named architecture."""
     return {
         f'stage{index}': dict(
@@ -87,10 +89,10 @@ def as_extra(arch: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _parse_stage(name: str, cfg: Any) -> Stage:
-    check_keys(name, cfg, (*STAGE_KEYS, 'num_branches', 'multiscale_output'), STAGE_KEYS)
-    check_choice(f'{name}.block', cfg['block'], EXPANSION)
-    check_count(f'{name}.num_modules', cfg['num_modules'])
+def _parse_stage(name: str, given: object) -> Stage:
+    cfg = check_keys(name, given, KNOWN_STAGE_KEYS, STAGE_KEYS)
+    block = check_choice(f'{name}.block', cfg['block'], EXPANSION)
+    modules = check_count(f'{name}.num_modules', cfg['num_modules'])
     streams = STAGES.index(name) + 1
     blocks, channels = cfg['num_blocks'], cfg['num_channels']
     _check_lists(name, num_blocks=blocks, num_channels=channels)
@@ -101,10 +103,10 @@ def _parse_stage(name: str, cfg: Any) -> Stage:
     ):
         if found != streams:
             raise ConfigError(f'{name}: {key} is {found!r}, but {name} has {streams} stream(s)')
-    return Stage(cfg['num_modules'], cfg['block'], tuple(blocks), tuple(channels))
+    return Stage(modules, block, tuple(blocks), tuple(channels))
 
 
-def _check_lists(stage: str, **lists: Any) -> None:
+def _check_lists(stage: str, **lists: object) -> None:
     for key, values in lists.items():
         if not isinstance(values, (list, tuple)) or not all(map(is_count, values)):
             raise ConfigError(
@@ -112,17 +114,19 @@ def _check_lists(stage: str, **lists: Any) -> None:
             )
 
 
-def extra_switches(arch: str | Mapping[str, Any] | None) -> dict[str, Any]:
+def extra_switches(arch: str | Mapping[str, object] | None) -> dict[str, Any]:
     """The constructor arguments that mmpose keeps inside ``extra``.
 
     Raises:
-        ConfigError: ``upsample`` or ``stage4`` is no dict, or has a switch of another kind.
+        ConfigError: ``upsample`` or ``stage4`` is not a dict, or has an unknown key.
     """
     if not isinstance(arch, Mapping):
         return {}
-    upsample, stage4 = arch.get('upsample', {}), arch.get('stage4', {})
-    check_keys("extra['upsample']", upsample, ('mode', 'align_corners'), ())
-    check_keys('stage4', stage4, (*STAGE_KEYS, 'num_branches', 'multiscale_output'), ())
-    switches = {'upsample': upsample.get('mode'), 'align_corners': upsample.get('align_corners')}
-    switches['multiscale_output'] = stage4.get('multiscale_output')
+    upsample = check_keys("extra['upsample']", arch.get('upsample', {}), ('mode', 'align_corners'))
+    stage4 = check_keys('stage4', arch.get('stage4', {}), KNOWN_STAGE_KEYS)
+    switches = {
+        'upsample': upsample.get('mode'),
+        'align_corners': upsample.get('align_corners'),
+        'multiscale_output': stage4.get('multiscale_output'),
+    }
     return {name: value for name, value in switches.items() if value is not None}

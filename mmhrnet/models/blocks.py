@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import torch
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mmhrnet.models.archs import EXPANSION
+from mmhrnet.models.archs import EXPANSION, Block
 from mmhrnet.models.checks import building, check_layers
 
-INIT_CFG = [
+Output = TypeVar('Output')
+INIT_CFG: list[dict] = [
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]
@@ -103,10 +104,10 @@ class Bottleneck(ResidualBlock):
     norm3 = norm_at(2)
 
 
-BLOCKS: dict[str, type[ResidualBlock]] = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
+BLOCKS: dict[Block, type[ResidualBlock]] = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
 
 
-def recompute(module: nn.Module, function: Callable[..., Any], *inputs: Tensor) -> Any:
+def recompute(module: nn.Module, function: Callable[..., Output], *inputs: Tensor) -> Output:
     """Activation checkpointing whose second forward pass leaves running statistics alone."""
     if not torch.is_grad_enabled():
         return function(*inputs)

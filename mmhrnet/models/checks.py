@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from inspect import isclass, signature
-from typing import Any, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 import torch
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry
@@ -17,7 +17,9 @@ from torch.fx import Proxy
 from mmhrnet.errors import ConfigError
 from mmhrnet.registry import MODELS
 
-Init = TypeVar('Init', bound=Callable[..., None])
+Object = TypeVar('Object')
+Arguments = ParamSpec('Arguments')
+Choice = TypeVar('Choice', bound=str)
 LAYERS = {  # the usual types
     'conv_cfg': ('Conv2d', 'Conv', 'DCN', 'DCNv2'),
     'norm_cfg': ('BN', 'SyncBN', 'GN', 'LN', 'IN'),
@@ -33,112 +35,115 @@ def suggest(name: object, known: Collection[str]) -> str:
     return f'did you mean {names[close[0]]!r}? ' if close else ''
 
 
-def check_arguments(init: Init) -> Init:
+def check_arguments(
+    init: Callable[Concatenate[Object, Arguments], None],
+) -> Callable[Concatenate[Object, Arguments], None]:
     """Decorates an ``__init__``: arguments that it does not take are a ConfigError."""
     accepted = signature(init)
     known = [name for name in accepted.parameters if name != 'self']
 
     @wraps(init)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+    def checked(self: Object, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         name = type(self).__name__
         check_keys(name, kwargs, known)
         try:
             accepted.bind(self, *args, **kwargs)
         except TypeError as error:
-            raise ConfigError(f'{name}: {error}. It takes {_join(known)}') from error
+            raise ConfigError(f'{name}: {error}. It takes {", ".join(known)}') from error
         init(self, *args, **kwargs)
 
-    return cast(Init, checked)
+    return checked
 
 
 def check_keys(
-    name: str, given: Any, known: Collection[str], required: Collection[str] = ()
-) -> None:
-    """A dict with known keys alone, all required ones among them."""
+    name: str, given: object, known: Collection[str], required: Collection[str] = ()
+) -> Mapping[str, Any]:
+    """Returns a dict if all of its keys are known and no required one is missing."""
     if not isinstance(given, Mapping):
-        raise ConfigError(f'{name}={given!r} must be a dict of {_join(known)}')
+        raise ConfigError(f'{name}={given!r} must be a dict of {", ".join(known)}')
     for key in given:
         if key not in known:
             hint = suggest(key, known)
-            raise ConfigError(f'{name} takes no {key!r}: {hint}It takes {_join(known)}')
+            raise ConfigError(f'{name} does not take {key!r}: {hint}It takes {", ".join(known)}')
     missing = [key for key in required if key not in given]
     if missing:
-        raise ConfigError(f'{name} lacks {missing}: there is no {missing[0]!r} in {list(given)}')
+        raise ConfigError(f'{name} lacks {", ".join(missing)}: it has {", ".join(given)}')
+    return given
 
 
-def is_count(value: Any, least: int = 1) -> bool:
+def is_count(value: object, least: int = 1) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def check_count(name: str, value: Any) -> int:
+def check_count(name: str, value: object) -> int:
     if not is_count(value):
         raise ConfigError(f'{name}={value!r} must be a positive integer')
     return value
 
 
-def check_flags(**flags: Any) -> None:
+def check_flags(**flags: object) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ConfigError(f'{name}={value!r} must be True or False')
 
 
-def check_choice(name: str, value: Any, known: Collection[str]) -> None:
-    if not isinstance(value, str) or value not in known:
-        choices = ' or '.join(map(repr, known))
-        raise ConfigError(
-            f'{name}={value!r} is unknown: {suggest(value, known)}It must be {choices}'
-        )
+def check_choice(name: str, value: object, known: Collection[Choice]) -> Choice:
+    for choice in known:
+        if isinstance(value, str) and value == choice:
+            return choice
+    choices = ' or '.join(map(repr, known))
+    raise ConfigError(f'{name}={value!r} is unknown: {suggest(value, known)}It must be {choices}')
 
 
-def check_widths(in_channels: Any) -> tuple[int, ...]:
+def check_widths(in_channels: object) -> tuple[int, ...]:
     """Channels of several maps, as a tuple."""
-    several = isinstance(in_channels, Sequence) and not isinstance(in_channels, str)
-    if not several or not in_channels or not all(map(is_count, in_channels)):
-        raise ConfigError(
-            f'in_channels={in_channels!r} must list the channels of each input, positive integers'
-        )
-    return tuple(in_channels)
+    if isinstance(in_channels, Sequence) and in_channels and all(map(is_count, in_channels)):
+        return tuple(in_channels)
+    raise ConfigError(
+        f'in_channels={in_channels!r} must list the channels of each input, positive integers'
+    )
 
 
-def can_check(x: Any) -> bool:
+def can_check(x: object) -> bool:
     """Whether inputs have shapes to look at: not under torch.fx, and not in a compiled graph."""
     first = x[0] if isinstance(x, (list, tuple)) and x else x
     return not (torch.compiler.is_compiling() or isinstance(first, Proxy))
 
 
-def check_maps(name: str, xs: Any, channels: Sequence[int]) -> None:
+def check_maps(name: str, xs: object, channels: Sequence[int]) -> None:
     """Maps (N, channels[i], H_i, W_i), one for each of the channels."""
     if not isinstance(xs, (list, tuple)) or not all(isinstance(x, Tensor) for x in xs):
-        raise ConfigError(f'{name} takes a list or tuple of maps, it got {_describe(xs)}')
+        raise ConfigError(f'{name} takes a list or tuple of maps, not {_describe(xs)}')
     shapes = [tuple(x.shape) for x in xs]
     if any(len(shape) != 4 for shape in shapes):
-        raise ConfigError(f'{name} takes maps (N, C, H, W), it got the shapes {shapes}')
+        raise ConfigError(f'{name} takes maps (N, C, H, W), not of the shapes {shapes}')
     found = tuple(shape[1] for shape in shapes)
     if found != tuple(channels):
-        raise ConfigError(f'{name} got maps of {found} channels, it takes {tuple(channels)}')
+        raise ConfigError(f'{name} got maps of {found} channels, but takes {tuple(channels)}')
 
 
-def check_image(name: str, x: Any, channels: int, smallest: int) -> None:
+def check_image(name: str, x: object, channels: int, smallest: int) -> None:
     """Images (N, channels, H, W) of floating-point numbers."""
-    takes = f'it takes (N, {channels}, H, W) with H and W of {smallest} or more'
+    takes = f'one Tensor (N, {channels}, H, W) with H and W of {smallest} or more'
     if not isinstance(x, Tensor):
-        raise ConfigError(f'{name} got {_describe(x)}: {takes}, one Tensor')
+        raise ConfigError(f'{name} got {_describe(x)}, but takes {takes}')
     if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < smallest:
-        raise ConfigError(f'{name} got an input of shape {tuple(x.shape)}, {takes}')
+        raise ConfigError(f'{name} got the shape {tuple(x.shape)}, but takes {takes}')
     if not x.is_floating_point():
         raise ConfigError(f'{name} got an input of {x.dtype}: normalize it, or call x.float()')
 
 
-def check_init_cfg(init_cfg: Any) -> None:
+def check_init_cfg(init_cfg: dict | list[dict] | None) -> None:
     """None, or one or a list of dicts with a type that MMEngine knows."""
-    cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    for cfg in cfgs if init_cfg is not None else ():
+    if init_cfg is None:
+        return
+    for cfg in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
         check_cfg('init_cfg', cfg, WEIGHT_INITIALIZERS, list(WEIGHT_INITIALIZERS.module_dict))
         if cfg['type'] == 'Pretrained' and not isinstance(cfg.get('checkpoint'), str):
-            raise ConfigError(f'init_cfg={cfg!r} must say checkpoint, the path or URL of one')
+            raise ConfigError(f'init_cfg={cfg!r} must name a checkpoint, its path or URL')
 
 
-def check_cfg(name: str, cfg: Any, registry: Registry, known: Collection[str]) -> None:
+def check_cfg(name: str, cfg: object, registry: Registry, known: Collection[str]) -> None:
     """A dict whose type is a class, or a name in the registry or in that of the running host."""
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         example = f'dict(type={next(iter(known))!r}, ...)'
@@ -150,10 +155,10 @@ def check_cfg(name: str, cfg: Any, registry: Registry, known: Collection[str]) -
             found = bool(registry.get(kind) or host.get(kind))
     if not found:
         hint = suggest(kind, known)
-        raise ConfigError(f'{name}: type {kind!r} is unknown: {hint}Known are {_join(known)}')
+        raise ConfigError(f'{name}: type {kind!r} is unknown: {hint}Known are {", ".join(known)}')
 
 
-def check_layers(conv_cfg: Any, norm_cfg: Any) -> None:
+def check_layers(conv_cfg: object, norm_cfg: object) -> None:
     """Types that a registry knows; None is the default."""
     for name, cfg in (('conv_cfg', conv_cfg), ('norm_cfg', norm_cfg)):
         if cfg is not None:
@@ -161,7 +166,7 @@ def check_layers(conv_cfg: Any, norm_cfg: Any) -> None:
 
 
 @contextmanager
-def building(**cfgs: Any) -> Iterator[None]:
+def building(**cfgs: object) -> Iterator[None]:
     """Says which configs a layer could not be built with; a lack of memory keeps its own words."""
     try:
         yield
@@ -178,13 +183,9 @@ def _reason(error: Exception) -> str:
     return text.partition('\n')[0]
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f'one Tensor {tuple(value.shape)}'
     if isinstance(value, (list, tuple)):
         return f'{type(value).__name__} of {sorted({type(x).__name__ for x in value})}'
     return type(value).__name__
-
-
-def _join(names: Collection[str]) -> str:
-    return ', '.join(names)

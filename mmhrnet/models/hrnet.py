@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ from mmhrnet.models.checks import (
 )
 
 MIN_SIZE = 32
+Upsample = Literal['nearest', 'bilinear']
 
 
 class HRModule(nn.Module):
@@ -153,8 +154,8 @@ class HRNet(BaseModule):
     @check_arguments
     def __init__(
         self,
-        arch: str | Mapping[str, Any] = 'w32',
-        extra: Mapping[str, Any] | None = None,
+        arch: str | Mapping[str, object] = 'w32',
+        extra: Mapping[str, object] | None = None,
         in_channels: int = 3,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
@@ -163,11 +164,11 @@ class HRNet(BaseModule):
         zero_init_residual: bool = False,
         frozen_stages: int = -1,
         multiscale_output: bool | None = None,
-        upsample: str | None = None,
+        upsample: Upsample | None = None,
         align_corners: bool | None = None,
         pretrained: str | None = None,
-        memory_format: str | None = None,
-        compile: bool | Mapping[str, Any] = False,
+        memory_format: Literal['channels_last'] | None = None,
+        compile: bool | Mapping[str, object] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(_init_cfg(init_cfg, pretrained))
@@ -201,7 +202,7 @@ class HRNet(BaseModule):
         for index, (before, stage) in enumerate(pairwise(stages), start=2):
             self._build_stage(index, before, stage, outputs[index - 1], resize, layers)
 
-    def _speed_up(self, memory_format: str | None, compile: bool | Mapping[str, Any]) -> None:
+    def _speed_up(self, memory_format: str | None, compile: bool | Mapping[str, object]) -> None:
         self.channels_last = memory_format is not None
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
@@ -210,9 +211,9 @@ class HRNet(BaseModule):
         try:
             self.compile_modules(**(compile if isinstance(compile, Mapping) else {}))
         except BUILD_ERRORS as error:
-            raise ConfigError(f'compile={compile!r} is not for torch.compile: {error}') from error
+            raise ConfigError(f'torch.compile refuses compile={compile!r}: {error}') from error
 
-    def compile_modules(self, **options: Any) -> None:
+    def compile_modules(self, **options: object) -> None:
         """Compiles the blocks of stage 1 and the modules of the other stages, in place.
 
         Modules of one kind share their code, so that the time it takes does not grow with depth.
@@ -322,21 +323,21 @@ class HRNet(BaseModule):
                 yield getattr(self, f'transition{index}')
 
 
-def _init_cfg(init_cfg: Any, pretrained: str | None) -> Any:
+def _init_cfg(init_cfg: dict | list[dict] | None, pretrained: str | None) -> dict | list[dict]:
     check_init_cfg(init_cfg)
     if pretrained is None:
         return deepcopy(INIT_CFG) if init_cfg is None else init_cfg
     if init_cfg is not None:
-        raise ConfigError('Give either pretrained or init_cfg, not both')
+        raise ConfigError('Give pretrained or init_cfg, not both')
     if not isinstance(pretrained, str):
         raise ConfigError(f'pretrained={pretrained!r} must be the path or URL of a checkpoint')
     return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def _switches(
-    arch: str | Mapping[str, Any],
+    arch: str | Mapping[str, object],
     multiscale_output: bool | None,
-    upsample: str | None,
+    upsample: Upsample | None,
     align_corners: bool | None,
 ) -> dict[str, Any]:
     """The given ones, else those inside ``extra``."""
@@ -347,14 +348,16 @@ def _switches(
     return switches
 
 
-def _resize(mode: str, align_corners: bool | None) -> partial[Tensor]:
+def _resize(mode: Upsample, align_corners: bool | None) -> partial[Tensor]:
     check_choice('upsample', mode, ('nearest', 'bilinear'))
     if mode == 'nearest' and align_corners is not None:
         raise ConfigError("align_corners needs upsample='bilinear'")
     return partial(F.interpolate, mode=mode, align_corners=align_corners)
 
 
-def _check_options(frozen_stages: Any, memory_format: Any, compile: Any, with_cp: bool) -> None:
+def _check_options(
+    frozen_stages: int, memory_format: str | None, compile: object, with_cp: bool
+) -> None:
     if not is_count(frozen_stages, least=-1) or frozen_stages > 4:
         raise ConfigError(f'frozen_stages={frozen_stages!r} must be an integer from -1 to 4')
     if memory_format not in (None, 'channels_last'):
@@ -363,8 +366,8 @@ def _check_options(frozen_stages: Any, memory_format: Any, compile: Any, with_cp
         raise ConfigError(f'compile={compile!r} must be True, False or a dict of its options')
     if with_cp and compile:
         raise ConfigError(
-            'Give either with_cp or compile: a compiled graph cannot hold the running statistics '
-            'still while it recomputes'
+            'Give either with_cp or compile: a compiled graph cannot keep the running statistics '
+            'unchanged while it recomputes'
         )
 
 

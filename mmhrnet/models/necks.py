@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +47,8 @@ def check_pyramid(inputs: Sequence[Tensor], channels: Sequence[int], num_outs: i
     smallest = 2 ** (num_outs - 1)
     if min(inputs[0].shape[2:]) < smallest:
         raise ConfigError(
-            f'HRNetV2p with num_outs={num_outs} needs a first map of {smallest} or more '
-            f'each way (an image of {4 * smallest}), it got {tuple(inputs[0].shape[2:])}'
+            f'HRNetV2p with num_outs={num_outs} needs a first map with sides of {smallest} or more '
+            f'(an image of {4 * smallest}), not {tuple(inputs[0].shape[2:])}'
         )
 
 
@@ -57,7 +58,7 @@ def check_octaves(inputs: Sequence[Tensor], channels: Sequence[int]) -> None:
     for (h, w), after in pairwise(sizes):
         if after != (-(-h // 2), -(-w // 2)):
             raise ConfigError(
-                f'HRNetC takes maps each half as large as the one before, not {sizes}'
+                f'HRNetC takes maps that are each half as large as the one before, not {sizes}'
             )
 
 
@@ -135,7 +136,7 @@ class HRNetC(BaseModule):
         out_channels: Channels of the output.
         bias: Biases in the 3x3 and the last convolution, as the official weights have them. A
             norm follows each, so that they change nothing that folding into its mean does not.
-        pool: Average over all positions, for mmpose, which drops a list of necks unsaid.
+        pool: Average over all positions, for mmpose, which silently drops a list of necks.
         conv_cfg: MMCV's config of every convolution.
         norm_cfg: MMCV's config of every norm.
         init_cfg: MMEngine's initialization config.
@@ -220,7 +221,7 @@ class HRNetV2p(BaseModule):
         in_channels: Sequence[int],
         out_channels: int,
         num_outs: int = 5,
-        pooling_type: str = 'AVG',
+        pooling_type: Literal['AVG', 'MAX'] = 'AVG',
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         with_cp: bool = False,
