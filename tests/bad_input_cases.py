@@ -470,9 +470,9 @@ def save(**options: Any) -> Callable[[Path], None]:
 # What an image of 64x48 is instead.
 IMAGES: Table = {
     'image missing': (Path.unlink, '1 images are not in .*1.jpg'),
-    'image of zero bytes': (lambda file: file.write_bytes(b''), '1.jpg is no readable image'),
-    'image truncated': (truncate, '1.jpg is no readable image.*[Tt]runcated'),
-    'image a web page': (lambda file: file.write_text('<html>404</html>'), 'no readable image'),
+    'image of zero bytes': (lambda file: file.write_bytes(b''), '1.jpg is not a readable image'),
+    'image truncated': (truncate, '1.jpg is not a readable image.*[Tt]runcated'),
+    'image a web page': (lambda file: file.write_text('<html>404</html>'), 'not a readable image'),
     'image a folder': (lambda file: [file.unlink(), file.mkdir()], 'There is no image .*1.jpg'),
     'image scaled': (
         lambda file: Image.new('RGB', (32, 24)).save(file),
@@ -534,7 +534,7 @@ def labels(array: np.ndarray) -> Callable[[Path], None]:
 # What a label map of 64x48 with classes 0 to 7 is instead.
 MAPS: Table = {
     'map missing': (Path.unlink, '1 of 3 label maps are not there'),
-    'map truncated': (lambda file: file.write_bytes(file.read_bytes()[:60]), 'no readable image'),
+    'map truncated': (lambda file: file.write_bytes(file.read_bytes()[:60]), 'a readable image'),
     'map a colour picture': (labels(np.zeros((48, 64, 3), np.uint8)), '3 channels.*class index'),
     'map of another size': (labels(LABELS[:24]), 'is 64x24, its image 64x48'),
     'map turned': (labels(LABELS.T.copy()), 'is 48x64, its image 64x48'),
@@ -592,7 +592,7 @@ FOLDERS: Table = {
     ),
     'classified image broken': (
         lambda root: (root / 'images/a/1.jpg').write_bytes(b'GIF'),
-        'a/1.jpg is no readable image',
+        'a/1.jpg is not a readable image',
     ),
 }
 

@@ -177,7 +177,7 @@ def test_images_are_turned_upright(tmp_path: Path) -> None:
 
 def test_images_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path, scene: Path) -> None:
     (tmp_path / 'text.png').write_text('no image')
-    for name, reason in {'no.png': 'There is no image', 'text.png': 'no readable image'}.items():
+    for name, reason in {'no.png': 'There is no image', 'text.png': 'not a readable image'}.items():
         with pytest.raises(ImageError, match=reason) as info:
             read_image(tmp_path / name)
         assert name in str(info.value)
@@ -189,7 +189,7 @@ def test_images_that_pillow_takes_for_bombs_are_named(
     scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
-    with pytest.raises(ImageError, match=f'{scene.name} is no readable image.*Image size'):
+    with pytest.raises(ImageError, match=f'{scene.name} is not a readable image.*Image size'):
         read_image(scene)
 
 

@@ -158,7 +158,7 @@ def test_a_file_that_changed_between_two_runs_is_set_aside(
     part: bytes, server: Server, tmp_path: Path
 ) -> None:
     (tmp_path / 'file.part').write_bytes(part)
-    fails(server, tmp_path, f'does not have the checksum {CHECKSUM}; .*downloads it anew')
+    fails(server, tmp_path, f'does not have the checksum {CHECKSUM}; .*run the same command again')
     assert names(tmp_path) == ['file.bad']
     assert get(server, tmp_path).read_bytes() == BODY
 
@@ -178,7 +178,7 @@ def test_a_complete_part_is_only_checked(
 @pytest.mark.parametrize(
     ('act', 'message'),
     [
-        ({'status': 404}, '404; fetch it by other means as .*/file, and the same command goes on'),
+        ({'status': 404}, '404; fetch it by other means as .*/file and run the same command again'),
         ({'status': 204, 'body': b''}, 'HTTP 204 without a file'),
         ({'status': 206, 'body': BODY[:1000]}, 'HTTP 206 without a file'),
         ({'status': 302}, 'HTTP 302 without a file'),
@@ -222,7 +222,7 @@ def test_a_server_that_stays_broken_is_given_up_after_growing_pauses(
 @needs_curl
 def test_cuts_without_progress_end_and_keep_what_came(server: Server, tmp_path: Path) -> None:
     server.plan = [{'cut': 5000}] * 99
-    fails(server, tmp_path, '5000 bytes are kept, and the same command goes on')
+    fails(server, tmp_path, '5000 bytes are kept: run the same command again')
     assert len(server.requests) == download.ATTEMPTS
     server.plan = [{'status': 404}]
     fails(server, tmp_path, '404')
@@ -268,7 +268,7 @@ def test_without_curl_the_way_out_is_named_and_works(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('PATH', '')
-    fails(server, tmp_path, f'install it, or fetch {server.url}/file .* as {tmp_path}/file;')
+    fails(server, tmp_path, f'install it, or fetch {server.url}/file .* as {tmp_path}/file and')
     (tmp_path / 'file').write_bytes(BODY)
     assert get(server, tmp_path).read_bytes() == BODY
     (tmp_path / 'file').write_bytes(BODY[:-1])
@@ -349,7 +349,7 @@ def test_a_damaged_archive_is_set_aside_and_downloaded_anew(
 ) -> None:
     body = server.bodies[toy]
     server.bodies[toy] = body[:-20]
-    with pytest.raises(DownloadError, match=r'cannot be unpacked.*downloads it anew'):
+    with pytest.raises(DownloadError, match=r'cannot be unpacked.*run the same command again'):
         download_dataset('toy', tmp_path)
     assert names(tmp_path / 'downloads') == [f'{toy[1:]}.bad']
     assert names(tmp_path / 'toy') == []
@@ -467,7 +467,7 @@ def test_a_hostile_or_damaged_archive_is_one_line_and_set_aside(
     folder.mkdir(parents=True)
     (folder / name).write_bytes(body)
     with pytest.raises(
-        DownloadError, match=r'cannot be unpacked: .+; .*downloads it anew$'
+        DownloadError, match=r'cannot be unpacked: .+; .*run the same command again to download it$'
     ) as info:
         unpack(folder / name, folder / 'images', '1.jpg')
     assert '\n' not in str(info.value)

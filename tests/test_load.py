@@ -117,7 +117,7 @@ def test_two_hundred_requests_at_once(
     growth = resident(server.pid) - early
     failed = [str(error) for error in errors if error is not None]
     assert len(failed) == REQUESTS // 50
-    assert all('no readable image' in message for message in failed)
+    assert all('not a readable image' in message for message in failed)
     answers = [job.result() for job, error in zip(jobs, errors) if error is None]
     assert all(len(found) == 4 and Path(picture).stat().st_size for picture, _, found in answers)
     figure('web requests at once, answered of 200 with 4 bad', f'{len(answers)}, 4 named')

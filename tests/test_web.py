@@ -88,7 +88,7 @@ def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='Drop an image first'):
         demo.run(None, SEG, 'mmseg.pth', True, 0.3)
     (tmp_path / 'a.png').write_text('no image')
-    with pytest.raises(ConfigError, match='no readable image'):
+    with pytest.raises(ConfigError, match='not a readable image'):
         demo.run(str(tmp_path / 'a.png'), SEG, 'mmseg.pth', True, 0.3)
 
 

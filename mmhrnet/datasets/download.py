@@ -1,4 +1,4 @@
-"""Downloads by curl that go on where they were cut, and archives that are checked when unpacked."""
+"""Downloads by curl that resume where they were cut, and archives that are unpacked safely."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, TypedDict, cast
 
 import rich.progress as bars
+from rich.console import Console
 from rich.filesize import decimal
 
 from mmhrnet.datasets.sources import SOURCES, File, guide
@@ -25,9 +26,16 @@ from mmhrnet.errors import UserError
 from mmhrnet.files import check_folder
 from mmhrnet.terminal import CONSOLE
 
-SHOWN: dict[str, Any] = dict(  # of progress bars
-    console=CONSOLE, disable=not CONSOLE.is_terminal, transient=True
-)
+
+class Bar(TypedDict):
+    """Arguments of rich's progress bars."""
+
+    console: Console
+    disable: bool
+    transient: bool
+
+
+SHOWN: Bar = {'console': CONSOLE, 'disable': not CONSOLE.is_terminal, 'transient': True}
 CHUNK = 1 << 20  # bytes read at once, at most
 ATTEMPTS = 5  # in a row that bring no new byte
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds; the pause doubles with each failure
@@ -56,7 +64,7 @@ def download_dataset(
 ) -> None:
     """Brings a data set into the layout of the configs and says what is left to do by hand.
 
-    What is in place is skipped, and a download that was cut goes on.
+    What is in place is skipped, and a download that was cut is resumed.
 
     Args:
         name: One of ``SOURCES``.
@@ -68,7 +76,7 @@ def download_dataset(
         DownloadError: Unknown name, no matching file, no space, no curl, no answer, a wrong file.
     """
     if name not in SOURCES:
-        raise DownloadError(f'There is no data set {name}; there are {", ".join(SOURCES)}')
+        raise DownloadError(f'There is no data set {name}: choose one of {", ".join(SOURCES)}')
     source, data = SOURCES[name], Path(data_root)
     files = [file for file in source.files if fnmatch(file.name, only)]
     if source.files and not files:
@@ -94,7 +102,7 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DownloadError(
-            f'The disk of {folder.resolve()} has {decimal(free)} free ({free} bytes), '
+            f'The disk of {folder.resolve()} has {decimal(free)} free ({free} bytes), but '
             f'{decimal(needed)} are needed ({needed} bytes)'
         )
 
@@ -123,7 +131,7 @@ def _transfer(file: File, part: Path) -> None:
     if not shutil.which('curl'):
         raise DownloadError(
             f'Downloading needs curl, which is not installed: install it, or fetch {file.url} by '
-            f'other means as {part.with_suffix("")}; the same command then goes on'
+            f'other means as {part.with_suffix("")} and run the same command again'
         )
     best = failures = 0
     while reason := _attempt(file, part):
@@ -131,7 +139,7 @@ def _transfer(file: File, part: Path) -> None:
         failures = 1 if size > best else failures + 1
         best = max(best, size)
         if failures >= ATTEMPTS:
-            kept = f'; {size} bytes are kept, and the same command goes on' if size else ''
+            kept = f'; {size} bytes are kept: run the same command again' if size else ''
             raise DownloadError(f'{file.url}: {reason}{kept}')
         time.sleep(min(PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
 
@@ -161,7 +169,7 @@ def _attempt(file: File, part: Path) -> str:
         return message
     raise DownloadError(
         f'{file.url}: {message or f"HTTP {status} without a file"}; fetch it by other means as '
-        f'{part.with_suffix("")}, and the same command goes on'
+        f'{part.with_suffix("")} and run the same command again'
     )
 
 
@@ -205,17 +213,17 @@ def _matches(path: Path, checksum: str) -> bool:
 
 def _set_aside(file: Path, path: Path) -> str:
     bad = file.replace(path.with_name(f'{path.name}.bad'))
-    return f'it is now {bad}, and the same command downloads it anew'
+    return f'it is now {bad}: run the same command again to download it'
 
 
 def unpack(archive: Path, target: Path, holds: str) -> None:
-    """Unpacks the folder of a zip or tar archive that has ``holds`` in it as ``target``.
+    """Unpacks the folder of a zip or tar archive that contains ``holds`` as ``target``.
 
     The folder appears in one step, or, where it was already there, with ``holds`` as its last
     file.
 
     Raises:
-        DownloadError: No space, or an archive that is damaged, encrypted or hostile, or has no
+        DownloadError: No space, or an archive that is damaged, encrypted or hostile, or lacks
             ``holds``; such an archive is renamed.
     """
     beside = target.with_name(f'.{target.name}.unpacking')
@@ -228,7 +236,7 @@ def unpack(archive: Path, target: Path, holds: str) -> None:
 
 
 def _extract(archive: Path, folder: Path, holds: str) -> Path:
-    """Returns the folder of the archive that has ``holds`` in it."""
+    """Returns the folder of the archive that contains ``holds``."""
     try:
         (_extract_zip if archive.suffix == '.zip' else _extract_tar)(archive, folder)
         found = [p for p in folder.rglob(Path(holds).name) if p.match(holds) and p.is_file()]

@@ -20,10 +20,10 @@ class ImageError(ConfigError):
 
 
 def check_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
-    """Decodes an image whole; OpenCV fills what is missing of a truncated one without a word.
+    """Decodes an image whole; OpenCV silently fills in what a truncated one lacks.
 
     Raises:
-        ImageError: No such file, no image, truncated, or of more than ``max_pixels``.
+        ImageError: No such file, not an image, truncated, or of more than ``max_pixels``.
     """
     if not Path(path).is_file():
         raise ImageError(f'There is no image {path}')
@@ -33,7 +33,7 @@ def check_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
             if width * height <= max_pixels:
                 header.load()
     except Exception as error:  # a decoder may raise anything
-        raise ImageError(f'{path} is no readable image: {last_line(error)}') from error
+        raise ImageError(f'{path} is not a readable image: {last_line(error)}') from error
     if width * height > max_pixels:
         raise ImageError(
             f'{path} has {width}x{height} pixels, more than {max_pixels:,}: make it smaller'
@@ -44,7 +44,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads an image of any depth and channels as BGR, (H, W, 3) uint8, upright by its EXIF.
 
     Raises:
-        ImageError: No such file, no image, truncated, or of more than ``max_pixels``.
+        ImageError: No such file, not an image, truncated, or of more than ``max_pixels``.
     """
     check_image(path, max_pixels)
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -37,26 +37,10 @@ from mmhrnet.errors import ConfigError
 VERSION = 1  # of the drawing and the layout: raise it whenever the written files change
 NUM_TRAIN, NUM_VAL = 400, 60
 SPLITS = ('train', 'val')
-SKELETON = (  # pairs of joints that COCO's people are drawn with
-    ('left_ankle', 'left_knee'),
-    ('left_knee', 'left_hip'),
-    ('right_ankle', 'right_knee'),
-    ('right_knee', 'right_hip'),
-    ('left_hip', 'right_hip'),
-    ('left_shoulder', 'left_hip'),
-    ('right_shoulder', 'right_hip'),
-    ('left_shoulder', 'right_shoulder'),
-    ('left_shoulder', 'left_elbow'),
-    ('right_shoulder', 'right_elbow'),
-    ('left_elbow', 'left_wrist'),
-    ('right_elbow', 'right_wrist'),
-    ('left_eye', 'right_eye'),
-    ('nose', 'left_eye'),
-    ('nose', 'right_eye'),
-    ('left_eye', 'left_ear'),
-    ('right_eye', 'right_ear'),
-    ('left_ear', 'left_shoulder'),
-    ('right_ear', 'right_shoulder'),
+Entry = dict[str, object]  # of COCO's JSON files
+SKELETON = (  # COCO's pairs of joints, counted from 1
+    *([16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9]),
+    *([8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]),
 )
 
 
@@ -90,11 +74,11 @@ def write_mini(
 
     Raises:
         ConfigError: If a number is out of range.
-        FileExistsError: If `out` holds anything else.
+        FileExistsError: If `out` contains anything else.
     """
     out = Path(out)
     meta = _describe(num_train, num_val, seed)
-    if _holds(out, meta):
+    if _is_written(out, meta):
         return out
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -106,12 +90,12 @@ def write_mini(
         try:
             root.rename(out)
         except OSError:
-            if not _holds(out, meta):  # no other process was faster: the error is genuine
+            if not _is_written(out, meta):  # no other process was faster: the error is genuine
                 raise
     return out
 
 
-def _describe(num_train: int, num_val: int, seed: int) -> dict[str, Any]:
+def _describe(num_train: int, num_val: int, seed: int) -> Entry:
     """What is written to `meta/classes.json`; equal descriptions mean equal sets."""
     parameters = {'num_train': num_train, 'num_val': num_val, 'seed': seed}
     for name, value in parameters.items():
@@ -128,7 +112,7 @@ def _describe(num_train: int, num_val: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _holds(out: Path, meta: dict[str, Any]) -> bool:
+def _is_written(out: Path, meta: Entry) -> bool:
     """Whether `out` is the set that `meta` describes; False if it is still to be written.
 
     Raises:
@@ -139,16 +123,15 @@ def _holds(out: Path, meta: dict[str, Any]) -> bool:
         return True
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
-            f'{out} exists and is not a mini set of these parameters: '
-            'remove it or choose another folder'
+            f'{out} exists and is not a mini set of these parameters: choose another folder'
         )
     return False
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    lines: list[str] = []
+    images: list[Entry] = []
+    annotations: list[Entry] = []
+    lines = []
     for index in range(count):
         scene = draw_scene(np.random.default_rng((seed, SPLITS.index(split), index)))
         height, width = scene.semantic.shape
@@ -171,15 +154,14 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
 
 
 def _write_annotations(
-    folder: Path, split: str, images: list[dict[str, Any]], annotations: list[dict[str, Any]]
+    folder: Path, split: str, images: list[Entry], annotations: list[Entry]
 ) -> None:
     """Writes COCO's two files: all objects without keypoints, and people with keypoints."""
     categories = [
         {'id': number, 'name': name, 'supercategory': 'person' if name == 'person' else 'shape'}
         for number, name in enumerate(OBJECT_CLASSES, 1)
     ]
-    skeleton = [[KEYPOINTS.index(joint) + 1 for joint in bone] for bone in SKELETON]
-    person = {**categories[0], 'keypoints': KEYPOINTS, 'skeleton': skeleton}
+    person = {**categories[0], 'keypoints': KEYPOINTS, 'skeleton': SKELETON}
     people = [annotation for annotation in annotations if 'keypoints' in annotation]
     objects = [
         {key: value for key, value in annotation.items() if 'keypoints' not in key}
@@ -198,10 +180,10 @@ def _write_annotations(
         _write(folder / f'{kind}_{split}2017.json', _to_json(content))
 
 
-def _annotation(instance: Instance) -> dict[str, Any]:
+def _annotation(instance: Instance) -> Entry:
     """COCO's entry of one object, without ids; its mask is a compressed run-length code."""
     code = mask_utils.encode(np.asfortranarray(instance.mask, np.uint8))
-    annotation = {
+    annotation: Entry = {
         'category_id': instance.label + 1,
         'bbox': list(instance.bbox),
         'area': int(instance.mask.sum()),
@@ -220,7 +202,7 @@ def _write_image(path: Path, image: np.ndarray) -> None:
     _write(path, cv2.imencode(path.suffix, image)[1].tobytes())
 
 
-def _to_json(content: dict[str, Any]) -> bytes:
+def _to_json(content: Mapping[str, object]) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
 
 

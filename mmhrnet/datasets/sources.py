@@ -95,7 +95,7 @@ def _stuff_maps(target: str) -> File:
 
 
 def _face(name: str, page: str, layout: str) -> Source:
-    """Facial landmarks: mmpose's annotations, and images of which their authors keep track."""
+    """Facial landmarks: mmpose's annotations, and images which only their authors give away."""
     annotations = File(
         f'{MMPOSE}/{name}_annotations.tar',
         f'{name}/annotations',
@@ -116,8 +116,8 @@ SOURCES = {
         ('mmdet/*', 'mmpose/*_coco-*'),
         'downloaded',
         (COCO_ANNOTATIONS, COCO_IMAGES[1], _stuff_maps('coco/stuffthingmaps'), COCO_IMAGES[0]),
-        steps="""MMPose's top-down configs test on person detections, which a server cannot give:
-  take COCO_val2017_detections_AP_H_56_person.json from
+        steps="""MMPose's top-down configs test on detected persons, which are by hand too:
+  download COCO_val2017_detections_AP_H_56_person.json from
   https://drive.google.com/drive/folders/1fRUDNUDxe9fjqcRZ2bnF_TKMlO0nB_dk
   into {root}/person_detection_results/, or test on the true boxes:
   --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None""",
@@ -171,7 +171,7 @@ SOURCES = {
         steps="""Cityscapes needs a login:
   1. register at https://www.cityscapes-dataset.com/register/ (with the address of a university
      or company)
-  2. take gtFine_trainvaltest.zip (241 MB) and leftImg8bit_trainvaltest.zip (11 GB) from
+  2. download gtFine_trainvaltest.zip (241 MB) and leftImg8bit_trainvaltest.zip (11 GB) from
      https://www.cityscapes-dataset.com/downloads/
   3. unzip both in {root}, which then has gtFine/ and leftImg8bit/
   4. convert the labels, once: pip install cityscapesscripts
@@ -206,12 +206,12 @@ SOURCES = {
         ('mmseg/*_lip-*',),
         'by hand',
         steps="""Look Into Person is on its authors' shares, for research:
-  1. take TrainVal_images.zip and TrainVal_parsing_annotations.zip (single person) from
+  1. download TrainVal_images.zip and TrainVal_parsing_annotations.zip (single person) from
      https://lip.sysuhcp.com/overview.php
   2. unzip them, and the archive of the same name inside the second one, so that there are
      {root}/TrainVal_images/{{train,val}}_images/*.jpg
      {root}/TrainVal_parsing_annotations/{{train,val}}_segmentations/*.png
-  Nothing needs to be converted.""",
+  No conversion is needed.""",
     ),
     'imagenet': Source(
         '1000 classes of ImageNet-1k',
@@ -220,12 +220,12 @@ SOURCES = {
         'by hand, with a login',
         steps="""ImageNet needs a login:
   1. register at https://image-net.org/signup and accept the terms of access
-  2. take ILSVRC2012_img_train.tar (138 GB), ILSVRC2012_img_val.tar (6.3 GB) and
+  2. download ILSVRC2012_img_train.tar (138 GB), ILSVRC2012_img_val.tar (6.3 GB) and
      ILSVRC2012_devkit_t12.tar.gz of 2012 from https://image-net.org/download-images into {root}
   3. check and unpack them into a folder for each class:
      python -c "import torchvision.datasets as d; d.ImageNet('{root}', 'train')"
      python -c "import torchvision.datasets as d; d.ImageNet('{root}', 'val')"
-  Nothing needs to be converted.""",
+  No conversion is needed.""",
     ),
     'mpii': Source(
         '16 joints of single persons',

@@ -110,7 +110,7 @@ def _map_fault(task: MapTask, name: str, labels: set[int]) -> str:
         with Image.open(file) as picture:
             array = np.asarray(picture)
     except Exception as error:  # a decoder may raise anything
-        return f'{file} is no readable image: {last_line(error)}'
+        return f'{file} is not a readable image: {last_line(error)}'
     if array.ndim != 2:
         return f'{file} has {array.shape[2]} channels: a label map holds one class index a pixel'
     size = task.loader.size(_image(task, name))
