@@ -160,7 +160,7 @@ def test_runs_of_equal_names_are_named_by_their_paths(
     [
         (('missing',), 'There is no folder missing'),
         (('empty',), 'empty has no scalars'),
-        (('run', '--keys', 'los'), 'No run has los; did you mean loss'),
+        (('run', '--keys', 'los'), "No run has los: did you mean 'loss'?"),
         (('run', '--keys', 'xyz'), 'There are: loss, acc, loss_cls, lr, coco/AP'),
         (('run', '--out', 'out.jpg'), 'out.jpg is not a PNG'),
     ],

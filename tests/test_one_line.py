@@ -271,8 +271,8 @@ def test_logs_on_a_full_disk_cost_a_line_each_and_not_the_training(
         runner.train()
     assert 'iter_18.pth' in names(tmp_path)
     first, second = capsys.readouterr().err.splitlines()
-    assert first == '/dev/full cannot be written: No space left on device; it goes on without'
-    assert 'scalars.json cannot be written: No space left on device; it goes on' in second
+    assert first == '/dev/full cannot be written: No space left on device; the run goes on'
+    assert 'scalars.json cannot be written: No space left on device; the run goes on' in second
 
 
 def test_half_a_line_of_scalars_does_not_spoil_what_comes_later(

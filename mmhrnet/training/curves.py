@@ -1,14 +1,13 @@
-"""The scalars that MMEngine logs: curves, last and best values, and runs beside each other."""
+"""The scalars that MMEngine logs: curves, last and best values, and runs side by side."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -16,10 +15,16 @@ from mmhrnet.errors import UserError
 from mmhrnet.files import beside
 from mmhrnet.hosts import published_metrics
 from mmhrnet.inference.pictures import PLAIN_TEXT
+from mmhrnet.models.checks import suggest
 from mmhrnet.terminal import CONSOLE
 
-Scalars = Sequence[dict[str, Any]]
-Curves = dict[str, list[tuple[int, float]]]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Record = Mapping[str, float]
+Scalars = Sequence[Record]
+Curves = dict[str, list[tuple[float, float]]]
 
 LOGGER = logging.getLogger(__name__)
 NO_CURVES = ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')
@@ -31,29 +36,29 @@ STYLES = ('-', '--', ':', '-.')
 
 
 class LogError(UserError, ValueError):
-    """Logs that are not there or cannot be read, with what to do about it."""
+    """Logs that do not exist or cannot be read, with what to do about it."""
 
 
-def read_scalars(run: str | Path) -> list[dict[str, Any]]:
-    """All scalars of a run, resumed ones in order; what a resume repeats counts once.
+def read_scalars(run: str | Path) -> list[Record]:
+    """All scalars of a run and its resumed parts, in order; repeated iterations count once.
 
     Args:
         run: Work folder, one of its dated folders, or a ``scalars.json``.
 
     Raises:
-        LogError: A line is not a record; a last one, cut off when the run was killed, is skipped
-            with a warning.
+        LogError: A line is not a record. A last line that was cut off when the run was killed is
+            skipped with a warning.
     """
     run = Path(run)
     found = (*run.glob('*/vis_data/scalars.json'), *run.glob('vis_data/scalars.json'))
-    records: dict[tuple[bool, int], dict[str, Any]] = {}
+    records: dict[tuple[bool, float], Record] = {}
     for path in [run] if run.is_file() else sorted(found):
         for record in _records(path):
             records[_is_train(record), record['step']] = record
     return list(records.values())
 
 
-def _records(path: Path) -> Iterable[dict[str, Any]]:
+def _records(path: Path) -> Iterable[Record]:
     lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     for number, line in enumerate(lines, 1):
         try:
@@ -65,12 +70,12 @@ def _records(path: Path) -> Iterable[dict[str, Any]]:
             LOGGER.warning('%s, line %d, is cut off and left out', path, number)
 
 
-def _is_train(record: dict[str, Any]) -> bool:
+def _is_train(record: Record) -> bool:
     return 'loss' in record
 
 
 def _metrics(scalars: Scalars) -> Curves:
-    """Name of each metric with its (step, value) pairs; -1 is COCO's word for no such object."""
+    """Name of each metric with its (step, value) pairs; COCO gives -1 where it has no objects."""
     curves: Curves = {}
     for record in scalars:
         for name, value in record.items():
@@ -109,11 +114,11 @@ def analyze_logs(runs: Sequence[str | Path], keys: Sequence[str], out: str | Pat
 
     Args:
         runs: What :func:`read_scalars` takes.
-        keys: Losses, metrics or other logged values to keep to; none is a choice of them.
+        keys: Losses, metrics or other logged values to show; without any, the main ones.
         out: PNG file to write.
 
     Raises:
-        LogError: A run without scalars, a key that no run has, or another suffix.
+        LogError: A run has no scalars, no run has a key, or ``out`` is not a PNG.
     """
     if Path(out).suffix != '.png':
         raise LogError(f'--out {out} is not a PNG: give a name that ends in .png')
@@ -124,7 +129,7 @@ def analyze_logs(runs: Sequence[str | Path], keys: Sequence[str], out: str | Pat
 
 
 def _load(runs: Sequence[str | Path]) -> dict[str, Scalars]:
-    """The scalars by the name of the folder of each run, or by its path where names are equal."""
+    """The scalars by the name of each run's folder, or by its path where names are equal."""
     paths = list(dict.fromkeys(map(Path, runs)))
     folders = [p.parents[1] if p.parent.name == 'vis_data' else p for p in paths]
     names = [folder.resolve().name for folder in folders]
@@ -144,16 +149,15 @@ def _check_keys(runs: Mapping[str, Scalars], keys: Sequence[str]) -> None:
     known = list(dict.fromkeys(key for keys_of_run in logged for key in keys_of_run))
     for key in keys:
         if key not in known:
-            near = ' or '.join(get_close_matches(key, known, 2)) or 'another'
-            raise LogError(f'No run has {key}; did you mean {near}? There are: {", ".join(known)}')
+            raise LogError(f'No run has {key}: {suggest(key, known)}There are: {", ".join(known)}')
 
 
 def runs_table(runs: Mapping[str, Scalars], keys: Sequence[str] = ()) -> Table:
-    """Figures as rows, runs as columns; of two runs the difference and the ratio too.
+    """Figures as rows, runs as columns; for two runs, also the difference and the ratio.
 
     Args:
         runs: Scalars by name of the run.
-        keys: What to keep to; none is the losses and all metrics.
+        keys: What to show; without any, the losses and all metrics.
     """
     columns = [_figures(scalars, keys) for scalars in runs.values()]
     two = len(runs) == 2
@@ -168,7 +172,7 @@ def runs_table(runs: Mapping[str, Scalars], keys: Sequence[str] = ()) -> Table:
 
 
 def _figures(scalars: Scalars, keys: Sequence[str]) -> dict[str, float]:
-    """What a run amounts to, by what it is called."""
+    """The figures that sum up a run, by name."""
     train = [record for record in scalars if _is_train(record)]
     figures: dict[str, float] = {}
     if train:
@@ -201,19 +205,17 @@ def _chosen(scalars: Scalars, keys: Sequence[str]) -> Curves:
     return {name: curves[name] for name in keys or curves if name in curves}
 
 
-def _cell(value: float | None) -> str:
+def _cell(value: float | None, sign: str = '') -> str:
     if value is None:
         return '-'
-    return f'{value:,.0f}' if isinstance(value, int) or abs(value) >= 1000 else f'{value:#.4g}'
+    is_long = isinstance(value, int) or abs(value) >= 1000
+    return f'{value:{sign},.0f}' if is_long else f'{value:{sign}#.4g}'
 
 
 def _compare(first: float | None, second: float | None) -> tuple[str, str]:
     if first is None or second is None:
         return '-', '-'
-    difference = _cell(second - first)
-    return difference if difference[0] == '-' else f'+{difference}', (
-        f'{second / first:.3f}' if first else '-'
-    )
+    return _cell(second - first, sign='+'), f'{second / first:.3f}' if first else '-'
 
 
 def plot_curves(scalars: Scalars, path: str | Path) -> Path:
@@ -222,12 +224,12 @@ def plot_curves(scalars: Scalars, path: str | Path) -> Path:
 
 
 def plot_runs(runs: Mapping[str, Scalars], path: str | Path, keys: Sequence[str] = ()) -> Path:
-    """The curves of one run, coloured by what they show, or of several, coloured by run.
+    """Draws the curves of one run in a colour each, or of several runs in a colour per run.
 
     Args:
         runs: Scalars by name of the run.
         path: PNG file to write; it appears when it is complete.
-        keys: What to keep to; none is the losses and metrics, of several runs the main ones.
+        keys: What to show; without any, the losses and metrics, of several runs the main ones.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -238,7 +240,7 @@ def plot_runs(runs: Mapping[str, Scalars], path: str | Path, keys: Sequence[str]
     return Path(path)
 
 
-def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]]) -> Any:
+def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]]) -> Figure:
     from matplotlib.figure import Figure
 
     rates = {run: _losses(scalars, ['lr']) for run, scalars in runs.items()}
@@ -246,7 +248,7 @@ def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]
     rows: Any = [titles, [LEARNING_RATE, *titles[1:]]] if any(rates.values()) else [titles]
     figure = Figure(figsize=(5.5 * len(titles), 3.2 + len(rows)), layout='constrained')
     all_axes = figure.subplot_mosaic(rows, height_ratios=[4, 1][: len(rows)])
-    for title, curves in ({**panels, LEARNING_RATE: rates}).items():
+    for title, curves in {**panels, LEARNING_RATE: rates}.items():
         if title in all_axes:
             _plot(all_axes[title], curves, title)
     if VALIDATION in all_axes:
@@ -274,7 +276,7 @@ def _panels(runs: Mapping[str, Scalars], keys: Sequence[str]) -> dict[str, dict[
     return filled or {title: panels[title]}
 
 
-def _plot(axes: Any, panel: Mapping[str, Curves], title: str) -> None:
+def _plot(axes: Axes, panel: Mapping[str, Curves], title: str) -> None:
     """One run: a colour for each curve. Several: a colour for each run, a style for each curve."""
     several, marks = len(panel) > 1, dict(marker='o', markersize=4, linewidth=1.5, clip_on=False)
     names = list(dict.fromkeys(name for curves in panel.values() for name in curves))
@@ -298,14 +300,13 @@ def _plot(axes: Any, panel: Mapping[str, Curves], title: str) -> None:
 
 
 def _label(text: str) -> str:
-    """matplotlib leaves out what begins with an underscore, and fails at half characters."""
+    """Matplotlib skips labels that begin with an underscore, and fails on lone surrogates."""
     text = text.encode('utf-8', 'backslashreplace').decode()
     return f'{INVISIBLE}{text}' if text.startswith('_') else text
 
 
-def _finish_validation(axes: Any, runs: Mapping[str, Scalars]) -> None:
+def _finish_validation(axes: Axes, runs: Mapping[str, Scalars]) -> None:
     records = [record for scalars in runs.values() for record in scalars if _is_train(record)]
     units = {'epoch' if 'epoch' in record else 'iteration' for record in records}
-    axes.set(xlabel=' or '.join(sorted(units)) or 'step')
-    percent = axes.dataLim.ymax > 1
-    axes.set(ylim=(0, 100 if percent else 1))
+    axes.set_xlabel(' or '.join(sorted(units)) or 'step')
+    axes.set_ylim(0, 100 if axes.dataLim.ymax > 1 else 1)  # per cent, or a share

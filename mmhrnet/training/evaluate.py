@@ -40,8 +40,8 @@ def test(
         shared: Arguments of :func:`make_config`.
 
     Raises:
-        ConfigError: Arguments or data that cannot work.
-        WriteError: A folder that cannot be written.
+        ConfigError: The arguments or the data cannot work.
+        WriteError: A folder cannot be written.
     """
     runner = build_test_runner(config, checkpoint, split=split, **shared)
     if show_dir and is_main_process():

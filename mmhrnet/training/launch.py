@@ -1,4 +1,4 @@
-"""Training and testing in several processes, on a machine without a GPU too."""
+"""Training and testing in several processes, also on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mmhrnet.walk import dicts
 def start_processes(cfg: Config) -> None:
     """Connects the processes of a machine without GPUs over gloo; with GPUs MMEngine does it.
 
-    MMEngine sets a CUDA device first and gives it to its model wrapper, whatever the backend. A
-    process group that is there before is left as it is.
+    MMEngine sets a CUDA device first and gives it to its model wrapper, whatever the backend. An
+    existing process group is left as it is.
 
     Args:
         cfg: Config with its launcher; edited to what runs on a CPU. The timeout of the process
             group is ``env_cfg.dist_cfg.timeout``, in seconds.
 
     Raises:
-        ConfigError: A launcher that needs GPUs, more processes than GPUs, or sharded gradients that
-            are to be clipped.
+        ConfigError: The launcher needs GPUs, there are more processes than GPUs, or sharded
+            gradients are to be clipped.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
@@ -45,8 +45,8 @@ def start_processes(cfg: Config) -> None:
         return
     if launcher != 'pytorch':
         raise ConfigError(
-            f'--launcher {launcher} needs GPUs, and torch sees none here; processes on a CPU are '
-            f'started by {COMMANDS["pytorch"]}'
+            f'--launcher {launcher} needs GPUs, and torch sees none here; to start processes on a '
+            f'CPU, run {COMMANDS["pytorch"]}'
         )
     _fit_cpu(cfg)
     _revert_sync_norms(cfg)
@@ -58,7 +58,7 @@ def start_processes(cfg: Config) -> None:
 
 
 def _end_processes() -> None:
-    """Joins gloo's threads: the interpreter aborts where one still runs when it ends."""
+    """Joins gloo's threads: the interpreter aborts if one still runs when it ends."""
     if dist.is_initialized():
         dist.destroy_process_group()
     gc.collect()  # the wrapped model holds the group too
@@ -84,25 +84,25 @@ def _fit_cpu(cfg: Config) -> None:
         strategy.setdefault('model_wrapper', dict(type='MMFullyShardedDataParallel'))
         strategy.model_wrapper.device_id = 'cpu'
         for part in dicts(strategy.get('state_dict_cfg')):
-            if 'offload_to_cpu' in part:  # frees what is there already, pytorch issue 188989
+            if 'offload_to_cpu' in part:  # it would free the weights, pytorch issue 188989
                 part.offload_to_cpu = False
 
 
 def _revert_sync_norms(cfg: Config) -> None:
-    """As MMEngine does for one process; PyTorch's SyncBatchNorm stops on a CPU."""
+    """As MMEngine does for one process: PyTorch's SyncBatchNorm does not run on a CPU."""
     norms = [part for part in dicts(cfg.model) if part.get('type') in ('SyncBN', 'MMSyncBN')]
     for norm in norms:
         norm.type = 'BN'
     if (norms or cfg.get('sync_bn')) and is_first(cfg):
         print(
-            'No GPU: SyncBN becomes BN, each process normalizes with the statistics of its images',
+            'No GPU: SyncBN becomes BN, and each process normalizes with its own statistics',
             file=sys.stderr,
         )
     cfg.sync_bn = None
 
 
 def is_sharded(cfg: Config) -> bool:
-    """Whether the model lies in pieces on all processes, so that only all together can use it."""
+    """Whether each process holds a part of the model only, so that using it takes all of them."""
     return cfg.get('strategy', {}).get('type', 'DDPStrategy') != 'DDPStrategy'
 
 

@@ -1,4 +1,4 @@
-"""Logs that cannot be written cost a line, not the training."""
+"""A log that cannot be written is reported in one line and does not stop the training."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec
 
 from mmengine.runner import Runner
+from mmengine.visualization import BaseVisBackend
 
+P = ParamSpec('P')
 METHODS = ('add_graph', 'add_image', 'add_scalar', 'add_scalars')
 
 
 def guard_logs(runner: Runner) -> None:
-    """Lets loggers and visualizers say once, in one line, what they cannot write, and go on.
+    """Lets loggers and visualizers report once, in one line, what they cannot write, and go on.
 
     Otherwise logging prints a traceback for each message, and MMEngine's visualizers end the
-    training. There may be room again when the next checkpoint is due; if not, that one ends it.
+    training. There may be room again when the next checkpoint is due; if not, the training ends
+    there.
     """
     told: set[str] = set()
     for handler in runner.logger.handlers:
@@ -36,9 +39,11 @@ def _say(told: set[str], handler: logging.Handler, record: logging.LogRecord) ->
         logging.Handler.handleError(handler, record)
 
 
-def _guarded(write: Callable[..., Any], backend: Any, told: set[str]) -> Callable[..., None]:
+def _guarded(
+    write: Callable[P, None], backend: BaseVisBackend, told: set[str]
+) -> Callable[P, None]:
     @wraps(write)
-    def guarded(*args: Any, **kwargs: Any) -> None:
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             write(*args, **kwargs)
         except OSError as error:
@@ -50,7 +55,7 @@ def _guarded(write: Callable[..., Any], backend: Any, told: set[str]) -> Callabl
 
 
 def _cut_to_whole_lines(file: Path) -> None:
-    """What comes later would follow half a line, and nobody could read either."""
+    """Removes half a line at the end: later lines would continue it and be lost too."""
     if file.is_file():
         content = file.read_bytes()
         with file.open('rb+') as stream:
@@ -61,4 +66,4 @@ def _tell(told: set[str], name: str, error: Exception) -> None:
     if name not in told:
         told.add(name)
         reason = getattr(error, 'strerror', None) or str(error)
-        print(f'{name} cannot be written: {reason}; it goes on without', file=sys.stderr)
+        print(f'{name} cannot be written: {reason}; the run goes on', file=sys.stderr)

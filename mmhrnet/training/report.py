@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
 from mmhrnet.checkpoints.safe import CheckpointError
@@ -25,8 +25,8 @@ def report_or_say(runner: Runner, name: str, same_data: bool) -> None:
         work_dir = runner.work_dir
         raise ConfigError(
             f'The training is complete, and its checkpoints are in {work_dir}. Curves or pictures '
-            f'are missing: {last_line(error)}. tools/analyze_logs.py draws the curves later on, '
-            'and tools/test.py with --show-dir the pictures'
+            f'are missing: {last_line(error)}. tools/analyze_logs.py draws the curves later, and '
+            'tools/test.py with --show-dir the pictures'
         ) from error
 
 
@@ -35,16 +35,16 @@ def report(runner: Runner, name: str, same_data: bool) -> None:
     work_dir = Path(runner.work_dir)
     scalars = read_scalars(work_dir)
     bests = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    files: dict[str, Any] = {'logs': runner.log_dir}
+    files: dict[str, str | Path] = {'logs': runner.log_dir}
     values = best_values(scalars)
     if bests and values:
         other = other_data(name, count_images(runner.val_dataloader.dataset), same_data)
         CONSOLE.print(result_table(values, name, other))
-    if scalars:  # else the config has no backend that keeps them
+    if scalars:  # else the config has no backend that saves them
         files['curves'] = plot_curves(scalars, work_dir / 'curves.png')
     if bests:
         files['best checkpoint'] = bests[-1]
-    if bests and not is_sharded(runner.cfg):  # that would take all processes
+    if bests and not is_sharded(runner.cfg):  # which needs all processes
         runner.load_checkpoint(str(bests[-1]))
         files['predictions'] = draw_predictions(
             runner, runner.val_dataloader, work_dir / 'predictions'
@@ -52,13 +52,13 @@ def report(runner: Runner, name: str, same_data: bool) -> None:
     print_files(files)
 
 
-def print_files(files: Mapping[str, Any]) -> None:
+def print_files(files: Mapping[str, str | Path]) -> None:
     for name, path in files.items():
         CONSOLE.print(f'{name}: {path}')
 
 
-def count_images(dataset: Any) -> int:
-    """Number of distinct images of a data set; of its samples where they are of no files."""
+def count_images(dataset: BaseDataset) -> int:
+    """Number of distinct images of a data set, or of its samples if they name no files."""
     if getattr(dataset, 'bbox_file', None):  # a detector may find no person in some images
         return len(json.loads(Path(dataset.ann_file).read_text(encoding='utf-8'))['images'])
     try:

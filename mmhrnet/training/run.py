@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
 from mmhrnet.checkpoints import CheckpointError
-from mmhrnet.config.check import (
-    check_data,
-    check_weights,
-    config_errors,
-)
-from mmhrnet.config.edit import (
-    set_training,
-)
+from mmhrnet.config.check import check_data, check_weights, config_errors
+from mmhrnet.config.edit import set_training
 from mmhrnet.config.make import make_config
 from mmhrnet.config.processes import is_first
 from mmhrnet.errors import ConfigError, TrainingError
@@ -47,7 +40,7 @@ def train(
     no_validate: bool = False,
     **shared: Any,
 ) -> None:
-    """Trains; leaves logs, curves, pictures and the best checkpoint in the work folder.
+    """Trains, and leaves logs, curves, pictures and the best checkpoint in the work folder.
 
     Args:
         config: Config file of any host.
@@ -58,9 +51,9 @@ def train(
         shared: Arguments of :func:`make_config`.
 
     Raises:
-        ConfigError: Arguments, data or weights that cannot work, a loss that is not finite, a full
-            disk, no intact checkpoint to resume.
-        WriteError: A work folder that cannot be written.
+        ConfigError: Arguments, data or weights cannot work, a loss is not finite, the disk is full,
+            or there is no intact checkpoint to resume.
+        WriteError: The work folder cannot be written.
         SystemExit: SIGTERM, SIGINT or SIGUSR1 ended it, with 128 + the signal.
     """
     cfg = make_config(config, **shared)
@@ -87,7 +80,7 @@ def train(
     except OSError as error:
         raise ConfigError(
             f'The training stopped: {last_line(error)}. The checkpoints in {runner.work_dir} are '
-            'whole, and --resume goes on from there'
+            'complete, and --resume continues from there'
         ) from error
     finally:
         runner.call_hook('restore_signals')
@@ -96,7 +89,7 @@ def train(
 
 
 def use_hooks(cfg: Config) -> None:
-    """Adds the hooks with which a training loses nothing, but those that the config names."""
+    """Adds the hooks that keep a training safe and resumable, unless the config names them."""
     custom = cfg.get('custom_hooks') or []
     named = {_short_name(hook) for hook in custom}
     missing = [dict(type=f'mmhrnet.{name}') for name in HOOKS if name not in named]
@@ -109,6 +102,6 @@ def use_hooks(cfg: Config) -> None:
         checkpoint.type = 'mmhrnet.AtomicCheckpointHook'
 
 
-def _short_name(hook: Mapping[str, Any]) -> str:
+def _short_name(hook: ConfigDict) -> str:
     kind = hook['type']
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__

@@ -1,4 +1,4 @@
-"""MMEngine's runner of a config, as often as one likes in a process."""
+"""MMEngine's runner of a config, several times in a process if need be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
 
 from mmhrnet.config.check import config_errors
 from mmhrnet.training.log_files import guard_logs
@@ -20,7 +19,7 @@ def build_runner(cfg: Config) -> Runner:
     """The runner of the config: MMEngine's, or the one that ``runner_type`` names.
 
     Raises:
-        ConfigError: A type or argument that is unknown, or a model that cannot be.
+        ConfigError: A type or an argument is unknown, or the model cannot be built.
     """
     _name_anew(cfg)
     with config_errors():
@@ -30,15 +29,11 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def _name_anew(cfg: Config) -> None:
-    """MMEngine keeps loggers and visualizers by name, with the folders of the runs before."""
-    number, visualizer = next(RUNS), cfg.get('visualizer')
-    if number > 1:
-        name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
-        cfg.experiment_name = f'{name}_{number}'
-    if not isinstance(visualizer, dict) or 'name' not in visualizer:
+    """MMEngine keeps loggers and visualizers by name, with the folders of earlier runs."""
+    number = next(RUNS)
+    if number == 1:
         return
-    kinds = [Visualizer]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    if any(kind.check_instance_created(visualizer['name']) for kind in kinds):
-        visualizer['name'] += f'_{number}'
+    name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
+    cfg.experiment_name = f'{name}_{number}'
+    if isinstance(cfg.get('visualizer'), dict):
+        cfg.visualizer.pop('name', None)  # MMEngine then takes the experiment's

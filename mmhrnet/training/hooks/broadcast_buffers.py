@@ -13,10 +13,10 @@ from mmhrnet.registry import HOOKS
 class BroadcastBuffersHook(Hook):
     """Gives all processes the buffers of the first one before an evaluation.
 
-    The statistics of BatchNorm follow the images of each process, and those of the first one are
-    what a checkpoint holds: without this, the metric is of other networks than the saved one.
-    MMEngine's SyncBuffersHook takes the mean instead, after epochs only; a mean would depend on
-    where a training was interrupted.
+    The statistics of BatchNorm follow the images of each process, and a checkpoint contains those
+    of the first: without this hook, the metric is not that of the saved network. MMEngine's
+    SyncBuffersHook takes the mean instead, after epochs only, and a mean would depend on where a
+    training was interrupted.
     """
 
     priority = 'LOWEST'  # after EMAHook has put the averaged weights in place

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import BaseStorageBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -20,11 +20,16 @@ from mmhrnet.training.hooks.durable_files import DURABLE, DurableBackend, sweep,
 from mmhrnet.training.hooks.latest import newest_intact
 
 
+class Step(TypedDict):
+    epoch: int
+    iter: int
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook, with its arguments, whose local files survive a crash at any time.
 
-    Periodic and best checkpoints and the file ``last_checkpoint`` are written beside their place,
+    Periodic and best checkpoints and the file ``last_checkpoint`` are written to a temporary file,
     synchronized with the disk and renamed; what they replace is removed after that. Where
     ``max_keep_ckpts`` would leave one checkpoint, two are kept. The first one is read back at once.
     Resuming without a named checkpoint takes the newest intact one.
@@ -36,11 +41,11 @@ class AtomicCheckpointHook(CheckpointHook):
         kwargs: The other arguments of MMEngine's CheckpointHook.
     """
 
-    file_backend: Any
-    saved_iter: int | None = None  # how many iterations the last checkpoint of this process holds
+    file_backend: BaseStorageBackend
+    saved_iter: int | None = None  # iteration of the last checkpoint of this process
     is_read_back = False
 
-    def __init__(self, *, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
+    def __init__(self, *, max_keep_ckpts: int = -1, **kwargs: object) -> None:
         keep = max(max_keep_ckpts, 2) if max_keep_ckpts > 0 else max_keep_ckpts
         super().__init__(max_keep_ckpts=keep, **kwargs)
 
@@ -66,19 +71,17 @@ class AtomicCheckpointHook(CheckpointHook):
                 self._remove_outdated()
 
     def save_now(self, runner: Runner, epoch: int, iteration: int) -> str:
-        """Writes a checkpoint after so many epochs and iterations, unless there is one.
+        """Writes a checkpoint after that many epochs and iterations, unless there is one.
 
         Returns:
             Its path.
         """
         if self.saved_iter != iteration:
             step = f'{epoch}_iter_{iteration}' if self.by_epoch else iteration
-            self._save_checkpoint_with_step(runner, step, dict(epoch=epoch, iter=iteration))
+            self._save_checkpoint_with_step(runner, step, {'epoch': epoch, 'iter': iteration})
         return str(self.last_ckpt)
 
-    def _save_checkpoint_with_step(
-        self, runner: Runner, step: int | str, meta: dict[str, Any]
-    ) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int | str, meta: Step) -> None:
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -113,7 +116,7 @@ class AtomicCheckpointHook(CheckpointHook):
         except CheckpointError as error:
             raise TrainingError(f'What this training saves cannot be loaded: {error}') from error
 
-    def _save_best_checkpoint(self, runner: Runner, metrics: Mapping[str, Any]) -> None:
+    def _save_best_checkpoint(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         super()._save_best_checkpoint(runner, metrics)
         self._remove_outdated()
 

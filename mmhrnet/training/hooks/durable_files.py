@@ -1,4 +1,4 @@
-"""Files that are on the disk, whole, before anything relies on them."""
+"""Files that are on the disk, complete, before anything relies on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DURABLE = 'mmhrnet.durable'  # what MMEngine's ``backend_args`` name it by
 
 
 def write_durably(path: str | Path, content: bytes) -> None:
-    """Writes beside, waits for the disk, renames, waits for the folder.
+    """Writes a temporary file, waits for the disk, renames the file, waits for the folder.
 
     Raises:
         TrainingError: The disk is full, the folder read-only, or a folder in its place.
@@ -32,13 +32,13 @@ def write_durably(path: str | Path, content: bytes) -> None:
         room = f'. It needs {len(content)} bytes, {free} bytes are free'
         raise TrainingError(
             f'{path} cannot be written: {error.strerror}{room if error.errno in FULL else ""}. '
-            'Earlier checkpoints are untouched: make room, or choose another --work-dir, and go on '
-            'with --resume'
+            'Earlier checkpoints are untouched: make room, or choose another --work-dir, and '
+            'continue with --resume'
         ) from error
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes what killed writers left beside their files."""
+    """Removes temporary files that killed writers left."""
     for path in Path(folder).glob(f'{UNFINISHED}*'):
         if path.is_file():
             path.unlink()
@@ -55,7 +55,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 class DurableBackend(LocalBackend):
-    """MMEngine's local files, written durably and removed when they are told to be outdated."""
+    """MMEngine's local files, written durably; outdated ones are removed when that is safe."""
 
     def __init__(self) -> None:
         self._outdated: list[str] = []

@@ -1,4 +1,4 @@
-"""The newest checkpoint of a folder that can be read to its last byte."""
+"""The newest checkpoint of a folder that can be read completely."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def newest_intact(*folders: str | Path) -> Path | None:
         reason = _damage(path)
         if reason is None:
             if damaged:
-                print_log(f'Resuming from {path}: {_listed(damaged)}', 'current', WARNING)
+                print_log(f'Resuming from {path}: {"; ".join(damaged)}', 'current', WARNING)
             return path
         damaged.append(reason)
     if not damaged:
         return None
     raise TrainingError(
-        f'No checkpoint in {folders[0]} can be resumed: {_listed(damaged)}. Name one that can, of '
-        'another folder: --resume PATH'
+        f'No checkpoint in {folders[0]} can be resumed: {"; ".join(damaged)}. Name one of another '
+        'folder that can: --resume PATH'
     )
 
 
 def _candidates(folders: list[Path]) -> list[Path]:
     """The last one, then the others, newest first.
 
-    Only the name in ``last_checkpoint`` counts: the folder may have been moved, and what the file
-    names elsewhere is not of this run.
+    Of ``last_checkpoint``, only the file's name counts: the folder may have been moved, and a file
+    elsewhere is not of this run.
     """
     pointer = folders[0] / 'last_checkpoint'
     last = Path(pointer.read_text(errors='replace').strip()).name if pointer.is_file() else ''
@@ -55,7 +55,7 @@ def _candidates(folders: list[Path]) -> list[Path]:
 
 
 def _damage(path: Path) -> str | None:
-    """Why a training cannot go on from it; loading compares the checksums too."""
+    """Why a training cannot go on from it; loading also compares the checksums."""
     try:
         content = checkpoints.load(path, 'cpu')
         checkpoints.state_of(content)
@@ -65,7 +65,3 @@ def _damage(path: Path) -> str | None:
     if not {'meta', 'message_hub'} <= content.keys():
         return f'{path} contains only weights'
     return None
-
-
-def _listed(reasons: list[str]) -> str:
-    return '; '.join(reasons)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmhrnet.registry import HOOKS
+from mmhrnet.training.hooks.resume_state import Checkpoint
 
 
 @HOOKS.register_module()
 class MissedEvaluationHook(Hook):
     """Evaluates first if a resumed checkpoint was written before its evaluation.
 
-    MMEngine writes a checkpoint, then evaluates; what dies in between would never be evaluated,
-    and the best checkpoint could be missed.
+    MMEngine writes a checkpoint, then evaluates. A checkpoint whose training died in between would
+    never be evaluated, and the best one could be missed.
     """
 
     priority = 'LOWEST'  # after the checkpoint hook is ready to keep the best one
@@ -23,9 +22,9 @@ class MissedEvaluationHook(Hook):
     def __init__(self) -> None:
         self._evaluated: int | None = None  # after so many iterations
         self._missed = False
-        self._counts: dict[str, Any] = {}  # what the uninterrupted evaluation saves with the best
+        self._counts: dict[str, object] = {}  # as an uninterrupted evaluation saves them
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Checkpoint) -> None:
         self._missed = checkpoint.get('evaluated') is False
         info = checkpoint['message_hub']['runtime_info'] if self._missed else {}
         self._counts = {key: info[key] for key in ('epoch', 'iter') if key in info}
@@ -40,7 +39,7 @@ class MissedEvaluationHook(Hook):
     def before_val(self, runner: Runner) -> None:
         self._evaluated = runner.iter
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: Checkpoint) -> None:
         checkpoint['evaluated'] = checkpoint['meta']['iter'] == self._evaluated
 
 

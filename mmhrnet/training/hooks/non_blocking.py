@@ -1,4 +1,4 @@
-"""A number that a GPU still computes, on its way to the CPU."""
+"""A number that a GPU is still computing, on its way to the CPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Arriving:
-    """Copies a tensor to the CPU behind what the GPU has to do before, without waiting for it.
+    """Queues the copy of a tensor to the CPU without waiting for the GPU.
 
     Args:
         tensor: Of any device.
@@ -21,7 +21,7 @@ class Arriving:
             self._event.record()
 
     def wait(self) -> Tensor:
-        """The tensor on the CPU; what the GPU was given after it goes on meanwhile."""
+        """The tensor on the CPU; the GPU goes on with the work that was queued after it."""
         if self._event is not None:
             self._event.synchronize()
         return self._there

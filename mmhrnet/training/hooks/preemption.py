@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import shlex
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from mmengine.dist import all_reduce, barrier, get_comm_device, get_world_size
@@ -22,7 +23,9 @@ from mmengine.runner import Runner
 from mmhrnet.registry import HOOKS
 from mmhrnet.training.hooks.checkpoint import AtomicCheckpointHook
 from mmhrnet.training.hooks.non_blocking import Arriving
+from mmhrnet.training.hooks.unwrap import optim_wrappers
 
+Handler = Callable[[int, FrameType | None], object] | int | None
 SIGNALS = tuple(
     getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1') if hasattr(signal, name)
 )
@@ -30,16 +33,19 @@ SIGNALS = tuple(
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """Ends the training after the iteration in which SIGTERM, SIGINT or SIGUSR1 comes.
+    """Ends the training after the iteration in which SIGTERM, SIGINT or SIGUSR1 arrives.
 
-    It writes one checkpoint, logs the command to go on with and exits with 128 + the signal. During
-    an evaluation it exits at once if the iteration has its checkpoint, as after most settings, and
-    is evaluated when resumed; otherwise after the evaluation. A second signal ends at once. Of
-    several processes one signal to any is enough: they ask one another in each iteration and read
-    the answer in the next, so that no GPU waits, and all end after the same one. Further signals
-    are not heeded there, because launchers pass on what each process has received already.
+    It writes one checkpoint, logs the command that resumes it and exits with 128 + the signal.
+    During an evaluation, it exits at once if the iteration already has a checkpoint, as most
+    settings make it, and the resumed training evaluates that first; otherwise it exits after the
+    evaluation. A second signal ends the process at once.
 
-    Handlers are set in the main thread only, and set back when the training is over.
+    With several processes, a signal to any of them is enough: they ask each other in each iteration
+    and read the answer in the next one, so that no GPU waits, and all end after the same iteration.
+    Further signals are ignored there, because launchers pass on signals that each process has
+    received already.
+
+    Handlers are set in the main thread only and are restored when the training is over.
     """
 
     priority = 'VERY_LOW'  # after schedulers have stepped and due checkpoints are written
@@ -47,9 +53,9 @@ class PreemptionHook(Hook):
     def __init__(self) -> None:
         self._received = 0
         self._asked: Arriving | None = None
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Handler] = {}
         self._is_training = False
-        self._is_over = RawValue('b', 0)  # shared with the workers
+        self._is_over = RawValue(ctypes.c_bool, False)  # shared with the workers
 
     def before_train(self, runner: Runner) -> None:
         self._received, self._asked, self._is_training = 0, None, True
@@ -61,14 +67,14 @@ class PreemptionHook(Hook):
             self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
             self._shield_workers(runner)
 
-    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+    def after_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         asked, self._asked = self._asked, self._ask()
         if get_world_size() == 1:
             asked = self._asked
         if self._is_told(asked) and _is_stepped(runner):
             self._stop(runner, runner.iter + 1)
 
-    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+    def after_val_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         # Processes may have unlike numbers of batches here, and could not agree.
         is_saved = get_world_size() == 1 and self._checkpoint.saved_iter == runner.iter
         if self._received and is_saved and _is_stepped(runner):
@@ -83,7 +89,7 @@ class PreemptionHook(Hook):
         self.restore_signals(runner)
 
     def restore_signals(self, runner: Runner) -> None:
-        """Sets back the handlers; also to be called when a training ends by an error."""
+        """Restores the handlers; to be called, too, when a training ends with an error."""
         self._release_workers()
         atexit.unregister(self._release_workers)
         for number, handler in self._previous.items():
@@ -97,14 +103,14 @@ class PreemptionHook(Hook):
         self._received = self._received or number
 
     def _shield_workers(self, runner: Runner) -> None:
-        self._is_over = RawValue('b', 0)
+        self._is_over = RawValue(ctypes.c_bool, False)
         atexit.register(self._release_workers)  # else multiprocessing waits for them forever
         for loop in filter(None, (runner.train_loop, runner.val_loop)):
             loader = loop.dataloader
             loader.worker_init_fn = partial(_shield, self._is_over, loader.worker_init_fn)
 
     def _release_workers(self) -> None:
-        self._is_over.value = 1
+        self._is_over.value = True
 
     def _ask(self) -> Arriving:
         """The signal that any of the processes has received, or 0."""
@@ -116,12 +122,12 @@ class PreemptionHook(Hook):
 
     def _is_told(self, asked: Arriving | None) -> bool:
         number = int(asked.wait()) if asked else 0
-        self._received = max(self._received, number)  # to be said by all of them
+        self._received = max(self._received, number)  # all of them log it
         return number > 0
 
     def _stop(self, runner: Runner, iteration: int) -> NoReturn:
         path = self._checkpoint.save_now(runner, runner.epoch, iteration)
-        barrier()  # where one ends, the launcher ends the one that still writes
+        barrier()  # when one process ends, the launcher ends the one that still writes
         self.restore_signals(runner)
         name = signal.Signals(self._received).name
         runner.logger.warning(
@@ -131,10 +137,10 @@ class PreemptionHook(Hook):
         raise SystemExit(128 + self._received)
 
 
-def _shield(is_over: Any, init: Callable[[int], None] | None, worker: int) -> None:
+def _shield(is_over: ctypes.c_bool, init: Callable[[int], None] | None, worker: int) -> None:
     """Lets a worker outlive signals to the whole group as long as the main process needs it.
 
-    Set in the worker itself: there torch sets a handler that ends it, and with it the training.
+    It runs in the worker, where torch has set a handler that would end it and the training.
     """
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -148,10 +154,8 @@ def _shield(is_over: Any, init: Callable[[int], None] | None, worker: int) -> No
 
 
 def _is_stepped(runner: Runner) -> bool:
-    """False while gradients are accumulated, which are in no checkpoint."""
-    wrappers = runner.optim_wrapper
-    wrappers = wrappers.values() if hasattr(wrappers, 'values') else [wrappers]
-    return all(w.should_update() for w in wrappers)
+    """False while gradients are accumulated, which no checkpoint contains."""
+    return all(wrapper.should_update() for wrapper in optim_wrappers(runner))
 
 
 def _resume_command() -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 
+from mmhrnet.training.hooks.resume_state import RandomState
 
-def random_state() -> dict[str, Any]:
+
+def random_state() -> RandomState:
     """The state, of CUDA that of this process's GPU, as ``torch.load`` reads it with weights_only.
 
     It takes a tenth of a millisecond.
@@ -25,10 +26,11 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: RandomState) -> None:
     """Sets what :func:`random_state` gave."""
     random.setstate(state['python'])
-    np.random.set_state(state['numpy'])
+    kind, keys, position, has_gauss, gauss = state['numpy']
+    np.random.set_state((kind, np.asarray(keys, np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state['torch'].cpu())
     if torch.cuda.is_initialized() and state['cuda'] is not None:
         torch.cuda.set_rng_state(state['cuda'].cpu())
@@ -36,7 +38,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Python, numpy and torch's CPU generator, seeded inside and as before after it."""
+    """Seeds Python, numpy and torch's CPU generator, and restores their states afterwards."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(seed)

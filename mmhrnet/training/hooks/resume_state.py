@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from annotated_types import Len
 from mmengine.logging import HistoryBuffer
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 Count = Annotated[int, Field(ge=0)]
 Word = Annotated[int, Field(ge=0, lt=2**32)]
@@ -22,34 +23,30 @@ def _check_generator(state: Tensor) -> Tensor:
     try:
         torch.Generator().set_state(state.cpu())
     except (RuntimeError, TypeError) as error:
-        raise ValueError('no state of a random generator') from error
+        raise ValueError('it is not the state of a random generator') from error
     return state
 
 
 def _check_position(words: tuple[int, ...]) -> tuple[int, ...]:
     if words[-1] > 624:
-        raise ValueError('a position beyond the words')
+        raise ValueError('the position is beyond the words')
     return words
 
 
-def _check_history(value: Any) -> Any:
-    """MMEngine leaves out what is not a HistoryBuffer, and believes one that is."""
+def _check_history(value: object) -> object:
+    """MMEngine leaves out what is not a HistoryBuffer, and trusts one that is."""
     if isinstance(value, HistoryBuffer):
         data = [vars(value).get(name) for name in ('_log_history', '_count_history')]
         is_numbers = [
             isinstance(d, np.ndarray) and d.ndim == 1 and d.dtype.kind in 'fiu' for d in data
         ]
         if not all(is_numbers) or len(data[0]) != len(data[1]):
-            raise ValueError('no history of numbers')
+            raise ValueError('it is not a history of numbers')
     return value
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
-
-
-class RandomState(_Part):
-    """A position beyond numpy's 624 words is read out of other memory."""
+class RandomState(TypedDict):
+    """Of one process. Numpy reads a position beyond its 624 words out of other memory."""
 
     python: tuple[
         Literal[3],
@@ -67,49 +64,57 @@ class RandomState(_Part):
     cuda: Tensor | None
 
 
-class ExactResume(_Part):
+class ExactResume(TypedDict):
     """Of ExactResumeHook."""
 
     random_states: list[RandomState]
     batches: Count
 
 
-class Meta(_Part):
+class Meta(TypedDict):
     epoch: Count
     iter: Count
-    seed: Word | None = None
+    seed: NotRequired[Word | None]
 
 
-class MessageHub(_Part):
-    log_scalars: dict[Name, Annotated[Any, AfterValidator(_check_history)]]
-    runtime_info: dict[str, Any]
+class MessageHub(TypedDict):
+    log_scalars: dict[Name, Annotated[object, AfterValidator(_check_history)]]
+    runtime_info: dict[str, object]
     resumed_keys: dict[str, bool]
 
 
-class ParamGroup(_Part):
+class ParamGroup(TypedDict):
     params: list[int]
 
 
-class OptimizerState(_Part):
-    state: dict[int, dict[str, Any]]
+class OptimizerState(TypedDict):
+    state: dict[int, dict[str, object]]
     param_groups: list[ParamGroup]
 
 
-class Checkpoint(_Part):
+Schedules = list[dict[str, object]]
+
+
+@with_config(ConfigDict(strict=True, arbitrary_types_allowed=True))
+class Checkpoint(TypedDict):
     """Optimizer and schedules are absent where a run does not save them."""
 
-    state_dict: dict[str, Any]
+    state_dict: dict[str, object]
     meta: Meta
     message_hub: MessageHub
-    optimizer: OptimizerState | dict[str, OptimizerState] | None = None
-    param_schedulers: list[dict[str, Any]] | dict[str, list[dict[str, Any]]] | None = None
-    exact_resume: ExactResume | None = None
+    optimizer: NotRequired[OptimizerState | dict[str, OptimizerState] | None]
+    param_schedulers: NotRequired[Schedules | dict[str, Schedules] | None]
+    exact_resume: NotRequired[ExactResume | None]
+    evaluated: NotRequired[object]
 
 
-def find_oddity(checkpoint: Mapping[str, Any]) -> str | None:
+CHECKPOINT = TypeAdapter(Checkpoint)
+
+
+def find_oddity(checkpoint: Mapping[str, object]) -> str | None:
     """What in a checkpoint is not as a training saves it, as one line."""
     try:
-        Checkpoint.model_validate(checkpoint)
+        CHECKPOINT.validate_python(checkpoint)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         # Besides keys and indices, it names the classes of a union.

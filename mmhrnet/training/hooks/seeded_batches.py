@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from torch.utils.data import BatchSampler
 
 from mmhrnet.training.hooks.random_state import seeded
 
 
 class SeededBatch(list):
-    """Indices of one batch; while they are walked through, the random state is the batch's own.
+    """Indices of one batch; while they are iterated over, the random state is the batch's own.
 
-    A data loader walks through them where it loads: in the main process or in any worker.
+    A data loader iterates over them where it loads: in the main process or in any worker.
     """
 
     def __init__(self, indices: list[int], *seed: int) -> None:
@@ -22,8 +23,8 @@ class SeededBatch(list):
         with seeded(*self.seed):
             yield from super().__iter__()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled without a walk: a thread does that, beside the main one that draws numbers."""
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickled without a walk: a thread does it, while the main one draws random numbers."""
         return SeededBatch, (self[:], *self.seed)
 
 
@@ -35,7 +36,7 @@ class SeededBatches:
         seed: Seed and rank of this process.
     """
 
-    def __init__(self, batches: Any, *seed: int) -> None:
+    def __init__(self, batches: BatchSampler, *seed: int) -> None:
         self.batches = batches
         self.seed = seed
         self.number = 0  # of the next batch, counted over epochs
@@ -51,7 +52,7 @@ class SeededBatches:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name == 'batches':  # while being unpickled
             raise AttributeError(name)
         return getattr(self.batches, name)
