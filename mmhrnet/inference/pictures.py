@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import mmcv
@@ -17,12 +17,16 @@ from mmengine.registry import VISUALIZERS, DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmhrnet.files import write_bytes
+from mmhrnet.datasets.images import write_png
 from mmhrnet.hosts import host_of
 from mmhrnet.hosts.host import Look
 
+if TYPE_CHECKING:
+    from mmengine.structures import BaseDataElement
+    from mmengine.visualization import Visualizer
+
 SIDE = 480  # pixels that a small image is enlarged to, so that its labels can be read
-PLAIN_TEXT = {'text.parse_math': False}  # matplotlib's: dollars in names are no formulas
+PLAIN_TEXT = {'text.parse_math': False}  # matplotlib's: dollars in names are not formulas
 SCORE = 0.3  # lowest score of a box or a joint to be drawn
 
 
@@ -34,19 +38,19 @@ class Artist:
         meta: Meta information of the data: classes, colours, skeleton.
     """
 
-    def __init__(self, cfg: Config, meta: Mapping[str, Any]) -> None:
+    def __init__(self, cfg: Config, meta: Mapping[str, object]) -> None:
         self.host = host_of(cfg)
-        # One of its own, without the files that the config's backends would write.
+        # A visualizer of its own, without the files that the config's backends would write.
         unwanted = ('type', '_scope_', 'vis_backends', 'save_dir')
         options = {key: value for key, value in cfg.visualizer.items() if key not in unwanted}
-        kind: Any = VISUALIZERS.get(f'{self.host.name}.{cfg.visualizer.type}')
-        self.visualizer: Any = kind(**options)
+        kind: type[Visualizer] = VISUALIZERS.get(f'{self.host.name}.{cfg.visualizer.type}')
+        self.visualizer = kind(**options)
         self.host.use_meta(self.visualizer, meta)
 
     def __call__(
         self,
         image: np.ndarray,
-        sample: Any,
+        sample: BaseDataElement,
         *,
         truth: bool = False,
         heatmaps: bool = False,
@@ -57,12 +61,12 @@ class Artist:
         Args:
             image: RGB, (H, W, 3) uint8.
             sample: The host's data sample, in pixels of the image.
-            truth: Draw what is annotated instead of what is predicted.
-            heatmaps: For pose, add the heatmaps below.
+            truth: Draw the annotation instead of the prediction.
+            heatmaps: For pose, draw the heatmaps under the image.
             score: Lowest score of a box or a joint to be drawn.
 
         Returns:
-            RGB, as large as the image; a small one is enlarged.
+            RGB, as large as the image, or larger if that is small.
         """
         factor = max(1.0, SIDE / max(image.shape[:2]))
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -71,10 +75,11 @@ class Artist:
             return self.host.draw(self.visualizer, image, drawn, Look(truth, heatmaps, score))
 
 
+@torch.no_grad()
 def draw_predictions(
     runner: Runner, loader: DataLoader, out_dir: str | Path, count: int = 6
 ) -> Path:
-    """Draws the first images of a data set: left the ground truth, right the prediction.
+    """Draws the first images of a data set: ground truth on the left, prediction on the right.
 
     Args:
         runner: A runner of any host with its weights loaded.
@@ -85,15 +90,10 @@ def draw_predictions(
     out_dir = Path(out_dir)
     draw = Artist(runner.cfg, loader.dataset.metainfo)  # type: ignore[attr-defined]
     runner.model.eval()
-    samples = (sample for data in loader for sample in _predict(runner, data))
+    samples = chain.from_iterable(map(runner.model.val_step, loader))
     for index, sample in enumerate(islice(samples, count)):
         image = mmcv.imread(sample.img_path, channel_order='rgb')
         sides = [draw(image, sample, truth=truth) for truth in (True, False)]
         path = out_dir / f'{index:02d}_{Path(sample.img_path).stem}.png'
-        write_bytes(path, cv2.imencode('.png', np.hstack(sides)[..., ::-1])[1].tobytes())
+        write_png(path, np.hstack(sides)[..., ::-1])
     return out_dir
-
-
-@torch.no_grad()
-def _predict(runner: Runner, data: dict) -> list:
-    return runner.model.val_step(data)

@@ -1,13 +1,13 @@
-"""What each of the parallel streams of HRNet sees, before and after every fusion."""
+"""The maps of the parallel streams of HRNet, before and after every fusion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,8 +15,13 @@ from torch import Tensor, nn
 from mmhrnet.errors import ConfigError
 from mmhrnet.models.hrnet import HRModule, HRNet
 
-CELL = 1.9  # inches that a map is wide
-CLIP = (2, 98)  # percentiles of a map that are black and white
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Output = Tensor | list[Tensor]  # of a module: one map or several
+CELL = 1.9  # width of a map in inches
+CLIP = (2, 98)  # percentiles of a map that are drawn black and white
 
 
 @dataclass
@@ -24,7 +29,7 @@ class Streams:
     """The maps of one image on their way through the network.
 
     Attributes:
-        image: The input, (3, H, W), as the network gets it.
+        image: The input of the network, (3, H, W).
         columns: Title, and the maps of the streams (C, H_i, W_i), highest resolution first.
     """
 
@@ -34,7 +39,7 @@ class Streams:
 
 @contextmanager
 def record_streams(network: nn.Module) -> Iterator[Streams]:
-    """Records the maps of the first image that runs through a network while the block lasts.
+    """Records the maps of the first image that runs through a network inside the block.
 
     Of each stage the last module is recorded: its streams before and after they are fused.
 
@@ -46,7 +51,9 @@ def record_streams(network: nn.Module) -> Iterator[Streams]:
     """
     backbone = next((m for m in network.modules() if isinstance(m, HRNet)), None)
     if backbone is None:
-        raise ConfigError(f'{type(network).__name__} has no mmhrnet.HRNet, whose streams these are')
+        raise ConfigError(
+            f'{type(network).__name__} has no mmhrnet.HRNet whose streams could be recorded'
+        )
     streams = Streams()
     handles = [backbone.register_forward_pre_hook(lambda _, args: _start(streams, args[0]))]
     handles.append(backbone.layer1.register_forward_hook(_column(streams, 'stage 1', 1)))
@@ -69,10 +76,10 @@ def _start(streams: Streams, images: Tensor) -> None:
         streams.image = images[0].detach().clone()
 
 
-def _column(streams: Streams, title: str, count: int) -> Any:
-    """A hook that adds an output, one map or several, to the column until it has all its maps."""
+def _column(streams: Streams, title: str, count: int) -> Callable[[nn.Module, tuple, Output], None]:
+    """A hook that adds an output to the column until that has all its maps."""
 
-    def hook(_: nn.Module, __: Any, output: Tensor | list[Tensor]) -> None:
+    def hook(_: nn.Module, __: tuple, output: Output) -> None:
         maps = [output] if isinstance(output, Tensor) else output
         if not streams.columns or streams.columns[-1][0] != title:
             if title in dict(streams.columns):
@@ -88,8 +95,7 @@ def _column(streams: Streams, title: str, count: int) -> Any:
 def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
     """Draws the recorded maps: a row for each resolution, columns from the image to stage 4.
 
-    What is shown of a map is the root mean square over its channels, each map stretched to its
-    own range.
+    A map is shown as the root mean square over its channels, stretched to its own range.
 
     Args:
         streams: What :func:`record_streams` recorded.
@@ -122,28 +128,25 @@ def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
     return Path(path)
 
 
-def _show(axes: Any, x: Tensor) -> None:
+def _show(axes: Axes, x: Tensor) -> None:
     strength = x.float().square().mean(0).sqrt().cpu().numpy()  # (H_i, W_i)
     low, high = np.percentile(strength, CLIP)
     axes.imshow(strength, cmap='inferno', vmin=low, vmax=max(high, low + 1e-12), aspect='auto')
     axes.set_title(' x '.join(map(str, x.shape)), fontsize=8)
 
 
-def _connect(figure: Any, grid: np.ndarray, counts: list[int]) -> None:
-    """Lines from each map to those that it goes into: in a fusion all of them."""
+def _connect(figure: Figure, grid: np.ndarray, counts: list[int]) -> None:
+    """Lines from each map to those that are computed from it: after a fusion, all of them."""
     from matplotlib.patches import ConnectionPatch
 
     for column, (before, after) in enumerate(pairwise(counts)):
         fusion = column >= 2 and column % 2 == 0
-        for src in range(before):
-            for dst in range(after):
-                new = dst == before and src == before - 1
-                if not (fusion or src == dst or new):
-                    continue
+        for src, dst in product(range(before), range(after)):
+            new = dst == before and src == before - 1
+            if fusion or src == dst or new:
                 line = ConnectionPatch(
                     (1.0, 0.5),
                     (0.0, 0.5),
-                    'axes fraction',
                     'axes fraction',
                     axesA=grid[src, column],
                     axesB=grid[dst, column + 1],
