@@ -278,7 +278,7 @@ def test_unlisted_type_is_named_and_can_be_allowed(
 
 
 def test_allow_refuses_what_is_no_type() -> None:
-    with pytest.raises(checkpoints.CheckpointError, match='not an importable type'):
+    with pytest.raises(checkpoints.CheckpointError, match='cannot be imported'):
         checkpoints.allow('nowhere.Thing')
 
 

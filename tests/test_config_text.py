@@ -50,7 +50,7 @@ def test_the_text_of_every_config_is_read_as_the_config_that_it_is() -> None:
     ],
 )
 def test_programs_are_refused(text: str) -> None:
-    with pytest.raises(CheckpointError, match='more than literals and is not run'):
+    with pytest.raises(CheckpointError, match='more than literals, so it is not run'):
         read_config(text)
 
 
@@ -63,18 +63,18 @@ def stored(model: Any, **dataset: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ('model', 'says'),
     [
-        (dict(type='subprocess.Popen', args=['touch', 'ran']), 'no registered type'),
-        (dict(type='antigravity'), 'no registered type'),
-        (dict(type=['Conv2d']), 'no registered type'),
+        (dict(type='subprocess.Popen', args=['touch', 'ran']), 'not a registered type'),
+        (dict(type='antigravity'), 'not a registered type'),
+        (dict(type=['Conv2d']), 'not a registered type'),
         # A class of another registry, which opens what the file names.
-        (dict(type='mmdet.datasets.base_det_dataset.BaseDetDataset'), 'no registered type'),
-        (dict(type='mmhrnet.HRNet', _scope_='antigravity'), 'no library that is imported'),
+        (dict(type='mmdet.datasets.base_det_dataset.BaseDetDataset'), 'not a registered type'),
+        (dict(type='mmhrnet.HRNet', _scope_='antigravity'), 'not an imported library'),
         (dict(type='Conv2d', x="__import__('os').system('x')"), 'a path or a program'),
         (dict(type='Conv2d', x="[exit['x'] for exit.y in [torch.os.system]]"), 'a path or a prog'),
         (dict(type='Conv2d', x={'f(x)': 1}), 'a path or a program'),
         (dict(type='Conv2d', class_weight='http://elsewhere/x.pkl'), 'a path or a program'),
         (dict(type='Conv2d', x=dict(from_file='x.py')), 'a path or a program'),
-        (dict(type='Conv2d', x=[b'f']), 'no setting'),
+        (dict(type='Conv2d', x=[b'f']), 'not a setting'),
     ],
 )
 def test_what_the_libraries_would_import_or_evaluate_is_refused(model: Any, says: str) -> None:
@@ -130,7 +130,7 @@ def test_an_inferencer_takes_its_config_from_a_checkpoint_and_runs_none(
     assert own['predictions'] == given['predictions']
     marker = tmp_path / 'ran'
     file = with_config(weights, tmp_path / 'b.pth', f"open({str(marker)!r}, 'w').close()\n")
-    with pytest.raises(CheckpointError, match='is not run'):
+    with pytest.raises(CheckpointError, match='it is not run'):
         DetInferencer(weights=file, **options)
     assert not marker.exists()
 

@@ -405,14 +405,14 @@ def test_align_corners_of_official_weights_is_compared(
         assert not notes
     else:
         (note,) = notes
-        assert f'with align_corners={trained}, and HRNet and HRNetV2 here without' in note
+        assert f'with align_corners={trained}, unlike HRNet and HRNetV2 here' in note
 
 
 def test_official_object_context_wants_align_corners() -> None:
     state, _, _ = checkpoints.convert(context().state_dict(), 'official')
     upsampling, corners = checkpoints.fit(state, context())[1].notes
-    assert "with upsample='bilinear', and HRNet here without" in upsampling
-    assert 'with align_corners=True, and FCNHead and OCRHead here without' in corners
+    assert "with upsample='bilinear', unlike HRNet here" in upsampling
+    assert 'with align_corners=True, unlike FCNHead and OCRHead here' in corners
     backbone = HRNet(ARCH, upsample='bilinear', align_corners=True)
     assert not checkpoints.fit(state, backbone)[1].notes
     mmseg, _, _ = checkpoints.convert(context().state_dict(), 'mmseg')
@@ -425,7 +425,7 @@ def test_weights_for_dense_maps_are_not_upsampled_by_nearest_in_silence(
     for form, build in (('official', segmentor), ('mmseg', segmentor), ('official', landmarks)):
         state, _, _ = checkpoints.convert(build().state_dict(), form)
         (note,) = checkpoints.fit(state, HRNet(ARCH))[1].notes
-        assert "with upsample='bilinear', and HRNet here without" in note
+        assert "with upsample='bilinear', unlike HRNet here" in note
         assert not checkpoints.fit(state, HRNet(ARCH, upsample='bilinear'))[1].notes
     torch.save(state, tmp_path / 'a.pth')
     mmhrnet.create_model(f'hrnetv2_{ARCH}', checkpoint=tmp_path / 'a.pth')

@@ -335,7 +335,7 @@ def test_the_first_checkpoint_is_read_back(tmp_path: Path) -> None:
     cfg = config(tmp_path, **{'train_dataloader.dataset.type': 'OddDataset'})
     steps: list[int] = []
     with pytest.raises(
-        TrainingError, match=r'cannot be loaded: .*iter_3\.pth holds the type .*Odd'
+        TrainingError, match=r'cannot be loaded: .*iter_3\.pth contains the type .*Odd'
     ):
         run(cfg, At('after_train_iter', 4, lambda: steps.append(4)))
     assert not steps

@@ -1,4 +1,4 @@
-"""What can be told of a ``.pth`` without unpickling anything."""
+"""Checks of a ``.pth`` that need no unpickling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO
 
 from mmhrnet.checkpoints.values import require
 
-# How files begin that people take for checkpoints.
+# The first bytes of files that people mistake for checkpoints.
 OTHER_FILES = {
     b'\x89HDF': 'an HDF5 file, as Keras and TensorFlow write. The HRNet of Keras is a different '
     'network, whose weights do not fit (docs/checkpoints.md)',

@@ -1,9 +1,9 @@
-"""The config that a checkpoint holds as text, read without running it.
+"""The config that a checkpoint contains as text, read without running it.
 
-MMEngine executes the text. It is a program in form only: assignments of literals and ``dict(...)``.
-What is built from it is bounded too. MMEngine's registries import whatever a ``type`` names,
+MMEngine executes the text, but it only consists of assignments of literals and ``dict(...)``. What
+is built from it is restricted too: MMEngine's registries import whatever a ``type`` names,
 ``subprocess.Popen`` as well as a network, and classes of the hosts evaluate some of their
-arguments, or unpickle the files and addresses that these name.
+arguments, or unpickle the files and URLs that these name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import isclass
 from typing import Any
 
@@ -20,23 +20,24 @@ from mmengine.registry import Registry
 from mmhrnet.checkpoints.safe import CheckpointError
 
 SCOPES = ('_scope_', 'default_scope')  # keys whose value MMEngine imports a registry by
-WEIGHTS = ('init_cfg', 'pretrained')  # what to start from; the checkpoint is there in its place
+WEIGHTS = ('init_cfg', 'pretrained')  # initial weights, which the checkpoint replaces
 PLAIN = re.compile(r'[\w +-]*')  # no path, no address, no dotted name, no expression
 LONGEST = 1_000_000  # characters of a config
+Settings = dict[str, object]
 
 
-def config_of(checkpoint: Any) -> dict[str, Any]:
+def config_of(checkpoint: object) -> Settings:
     """The parts of the config in a checkpoint that a host's inferencer builds.
 
     These are the model, the kind and the pipeline of the test data set, and the visualizer.
 
     Raises:
-        CheckpointError: It contains no config, or one that is more than literals, names a
-            type that is not registered, or has text in it that could be a path or a program.
+        CheckpointError: It contains no config, or the config is more than literals, names a type
+            that is not registered, or contains text that could be a path or a program.
     """
     fields = checkpoint if isinstance(checkpoint, dict) else {}
     for path in (('message_hub', 'runtime_info', 'cfg'), ('meta', 'cfg')):
-        found: Any = fields
+        found: object = fields
         for key in path:
             found = found.get(key) if isinstance(found, dict) else None
         if isinstance(found, str):
@@ -46,14 +47,14 @@ def config_of(checkpoint: Any) -> dict[str, Any]:
     raise CheckpointError('The checkpoint contains no config: give the one of its training')
 
 
-def read_config(text: str) -> dict[str, Any]:
+def read_config(text: str) -> Settings:
     """The settings in the text of a config, by name.
 
     Args:
         text: As ``Config.pretty_text`` writes it.
 
     Raises:
-        CheckpointError: It is more than assignments of literals.
+        CheckpointError: It contains more than assignments of literals.
     """
     try:
         if len(text) > LONGEST:
@@ -61,19 +62,19 @@ def read_config(text: str) -> dict[str, Any]:
         return dict(_setting(node) for node in ast.parse(text).body)
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError(
-            'The config in the checkpoint is more than literals and is not run: give the config '
-            'of the training as a file'
+            'The config in the checkpoint is more than literals, so it is not run: give the '
+            'config of the training as a file'
         ) from error
 
 
-def _setting(node: ast.stmt) -> tuple[str, Any]:
+def _setting(node: ast.stmt) -> tuple[str, object]:
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             return name, _literal(value)
     raise ValueError(f'line {node.lineno} is not an assignment')
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal(node: ast.expr) -> Any:  # like ast.literal_eval
     match node:
         case ast.Call(func=ast.Name(id='dict'), args=[] | [ast.Dict()], keywords=keywords):
             before = _literal(node.args[0]) if node.args else {}
@@ -87,8 +88,8 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _parts(config: dict[str, Any]) -> dict[str, Any]:
-    loader: Any = config.get('test_dataloader')
+def _parts(config: Settings) -> Settings:
+    loader = config.get('test_dataloader')
     dataset = loader.get('dataset') if isinstance(loader, dict) else None
     if not isinstance(dataset, dict) or not isinstance(config.get('model'), dict):
         raise CheckpointError(
@@ -104,13 +105,13 @@ def _parts(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _without_weights(node: Any) -> Any:
+def _without_weights(node: object) -> object:
     if isinstance(node, dict):
         return {k: _without_weights(value) for k, value in node.items() if k not in WEIGHTS}
     return [_without_weights(item) for item in node] if isinstance(node, list) else node
 
 
-def _check_settings(config: dict[str, Any]) -> None:
+def _check_settings(config: Settings) -> None:
     """Raises a CheckpointError on what MMEngine or a host would import, open or evaluate."""
     registries = list(_registries())
     scopes, types = {registry.scope for registry in registries}, set(_types(registries))
@@ -118,14 +119,14 @@ def _check_settings(config: dict[str, Any]) -> None:
         problem = ''
         if key in ('type', 'dataset_type'):
             known = isinstance(value, str) and value in types
-            problem = '' if known else 'no registered type: import the module that registers it'
+            problem = '' if known else 'not a registered type: import what registers it'
         elif key in SCOPES:
             known = value is None or (isinstance(value, str) and value in scopes)
-            problem = '' if known else 'no library that is imported: import it first'
+            problem = '' if known else 'not an imported library: import it first'
         elif isinstance(value, str) and not PLAIN.fullmatch(value):
             problem = 'text that could be a path or a program: leave it out'
         elif not isinstance(value, (str, int, float, dict, list, tuple, type(None))):
-            problem = 'no setting'
+            problem = 'not a setting: leave it out'
         if problem:
             raise CheckpointError(
                 f'The config in the checkpoint has {key}={value!r:.100}, {problem}, or give the '
@@ -133,8 +134,8 @@ def _check_settings(config: dict[str, Any]) -> None:
             )
 
 
-def _settings(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Every key with its value, those of nested dicts too; items of lists have none."""
+def _settings(node: Settings | Sequence[object]) -> Iterator[tuple[object, object]]:
+    """Every key with its value, also of nested dicts; items of lists have None for a key."""
     pairs = node.items() if isinstance(node, dict) else ((None, item) for item in node)
     for key, value in pairs:
         if isinstance(key, str):
@@ -145,7 +146,7 @@ def _settings(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _registries() -> Iterator[Registry]:
-    """Those of every library that is imported; a library keeps them in its ``registry``."""
+    """Those of every imported library; a library keeps them in its module ``registry``."""
     import mmhrnet.registry  # noqa: F401 (one of them)
 
     modules = [module for name, module in list(sys.modules.items()) if name.endswith('.registry')]
@@ -156,8 +157,8 @@ def _registries() -> Iterator[Registry]:
 def _types(registries: list[Registry]) -> Iterator[str]:
     """The names of registered classes, and of mmcv's ops, which heads name without a registry.
 
-    No dotted names, by which a class of any registry could stand where another kind is built; and
-    no functions, which stand for whatever they import, like a model of Hugging Face with its code.
+    Dotted names are left out, because they would build a class of any registry anywhere, and so are
+    functions, because they build whatever they import, like a Hugging Face model with its code.
     """
     from mmcv import ops
 

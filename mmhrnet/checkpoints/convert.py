@@ -1,4 +1,4 @@
-"""Weights of any published HRNet, in the names and the shapes that another one takes."""
+"""Weights of any published HRNet under the names and in the shapes of another one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +35,7 @@ State = dict[str, Tensor]
 
 @dataclass
 class Report:
-    """What became of every tensor of a checkpoint and of the network that it was loaded into."""
+    """What happened to each tensor of a checkpoint and of the network that it was loaded into."""
 
     form: str
     loaded: int = 0
@@ -55,13 +54,9 @@ class Report:
 
 
 def summary(names: Iterable[str]) -> str:
-    """Tensors counted by the module that they are of: ``neck.fpn_convs (10)``."""
+    """The number of tensors of each module: ``neck.fpn_convs (10)``."""
     groups = Counter('.'.join(name.split('.')[:2]) for name in names)
     return ', '.join(f'{group} ({count})' for group, count in groups.items())
-
-
-def _tensors(found: Mapping[Any, Any]) -> State:
-    return {n: t for n, t in found.items() if isinstance(n, str) and isinstance(t, Tensor)}
 
 
 def to_common_state(state: State) -> tuple[list[str], State]:
@@ -90,7 +85,7 @@ def fit(
             asks the environment (``MMHRNET_INPLACE_ABN``: 0 or 1), else the names tell.
 
     Raises:
-        CheckpointError: A part of the network is in both and does not fit.
+        CheckpointError: A part of the network is in both, and its tensors do not fit.
     """
     forms, source = to_common_state(state)
     report = _report(forms, source, state)
@@ -103,7 +98,7 @@ def fit(
     _fold_biases(source, wanted, report)
     _adapt_input(source, wanted, target, report)
     fitted: State = {}
-    misfits: list[str] = []
+    misfits: dict[str, str] = {}
     parts = {part_of(name) for name in source}
     for common, name in wanted.items():
         found = source.pop(common, None)
@@ -114,8 +109,7 @@ def fit(
             if found is not None:
                 report.left_out[f'of another shape ({_shapes(found, target[name])})'].append(name)
         elif not name.endswith(TRACKED):
-            shapes = 'missing' if found is None else _shapes(found, target[name])
-            misfits.append(f'{name}: {shapes}')
+            misfits[name] = 'missing' if found is None else _shapes(found, target[name])
     for common in [name for name in source if name in in_file]:
         report.left_out[_why_left(common, wanted)].append(in_file[common])
     report.loaded = len(fitted)
@@ -128,17 +122,10 @@ def _shapes(found: Tensor, wanted: Tensor) -> str:
 
 
 def _report(forms: list[str], source: State, state: State) -> Report:
-    report = Report(_described(forms, source))
-    report.notes += state.notes if isinstance(state, Weights) else ()
-    return report
-
-
-def _described(forms: list[str], source: State) -> str:
     parts = {part_of(name) for name in source}
-    kinds = [kind for part, kind in KINDS.items() if part in parts]
-    if not kinds:
-        return f'a backbone with the names of {forms[0]}'
-    return f'{" or ".join(forms)} ({", ".join(kinds)})'
+    kinds = ', '.join(kind for part, kind in KINDS.items() if part in parts)
+    form = f'{" or ".join(forms)} ({kinds})' if kinds else f'a backbone with names of {forms[0]}'
+    return Report(form, notes=[*(state.notes if isinstance(state, Weights) else ())])
 
 
 def _why_left(common: str, wanted: Mapping[str, str]) -> str:
@@ -166,11 +153,10 @@ def _mean_of(bias: str) -> str:
 
 def _adapt_input(source: State, wanted: Mapping[str, str], target: State, report: Report) -> None:
     name = 'body.conv1.weight'
-    if name not in source or name not in wanted:
-        return
-    if source[name].dim() != 4 or not source[name].shape[1]:
-        return  # not a convolution's
-    weight, channels = source[name], target[wanted[name]].shape[1]
+    weight = source.get(name)
+    if weight is None or name not in wanted or weight.dim() != 4 or not weight.shape[1]:
+        return  # there is none, or it is not a convolution's
+    channels = target[wanted[name]].shape[1]
     if weight.shape[1] != channels:
         source[name] = adapt_channels(weight, channels)
         report.changed.append(
@@ -179,10 +165,10 @@ def _adapt_input(source: State, wanted: Mapping[str, str], target: State, report
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
-    """A first convolution ``(out, in, k, k)`` for other input channels, of the same sum over them.
+    """A first convolution ``(out, in, k, k)`` for other input channels, whose sum is kept.
 
     More channels repeat the old ones, each divided by its number of copies; fewer channels share
-    what the dropped ones had.
+    the sum of the dropped ones.
     """
     old = weight.shape[1]
     if channels <= old:
@@ -193,40 +179,40 @@ def adapt_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, index] / copies[:, None, None]
 
 
-def _check(misfits: list[str], report: Report, partial: bool | None) -> None:
+def _check(misfits: Mapping[str, str], report: Report, partial: bool | None) -> None:
     if partial is None:
         partial = os.environ.get(PARTIAL) == '1'
-    if misfits and not partial:
-        more = f' and {len(misfits) - 5} more' if len(misfits) > 5 else ''
-        listed = '\n  '.join(misfits[:5])
-        raise CheckpointError(
-            f'The weights ({report.form}) do not fit the network:\n  {listed}{more}\n'
-            'Is it another arch, or HRNetV1 weights for HRNetV2? To accept a '
-            f'partial match, set {PARTIAL}=1 in the environment or call fit(..., partial=True)'
-        )
-    if misfits:
-        report.new.extend(misfit.partition(':')[0] for misfit in misfits)
+    report.new.extend(misfits)
+    if partial or not misfits:
+        return
+    listed = '\n  '.join(f'{name}: {shapes}' for name, shapes in list(misfits.items())[:5])
+    more = f' and {len(misfits) - 5} more' if len(misfits) > 5 else ''
+    raise CheckpointError(
+        f'The weights ({report.form}) do not fit the network:\n  {listed}{more}\n'
+        'Is it another arch, or are these HRNetV1 weights for HRNetV2? To accept a '
+        f'partial match, set {PARTIAL}=1 in the environment or call fit(..., partial=True)'
+    )
 
 
 def convert(
     state: State,
     to: str,
-    folded: Mapping[str, Tensor] | None = None,
+    folded: Mapping[str, object] | None = None,
     inplace_abn: bool | None = None,
 ) -> tuple[State, State, Report]:
     """Renames a checkpoint from its form to another one.
 
-    The tensors stay what they are, but for what a form has no room for: biases before norms are
-    folded into their running means (rounded at 1e-8), InPlaceABN's norms become BatchNorms.
+    The tensors do not change, except for what a form cannot express: biases before norms are
+    folded into their running means (rounded at 1e-8), and InPlaceABN's norms become BatchNorms.
 
     Args:
         state: Tensors of any published form, from :func:`unwrap`.
         to: One of ``FORMS``.
-        folded: What an earlier conversion changed, to be put back bit for bit.
+        folded: What an earlier conversion changed, to be restored bit for bit.
         inplace_abn: As in :func:`fit`.
 
     Returns:
-        The tensors under the names of ``to``; those that were changed, as they were before, by
+        The tensors under the names of ``to``; the original values of those that were changed, by
         common name; the report.
 
     Raises:
@@ -237,7 +223,8 @@ def convert(
     forms, source = to_common_state(state)
     report = _report(forms, source, state)
     plain = to.startswith(('official', 'timm'))  # these have biases, and no tensors of hosts
-    taken = _tensors(folded or {})
+    kept = (folded or {}).items()  # as a file has it
+    taken = {n: t for n, t in kept if isinstance(n, str) and isinstance(t, Tensor)}
     if plain:
         _put_back(source, taken, report)
     else:
@@ -248,7 +235,8 @@ def convert(
         taken |= biases
         report.changed += _counted('folded into the running means of their norms', biases)
     out: State = {}
-    norm, parts = _norm_name(state), {part_of(name) for name in source}
+    norm = 'gn' if any('.gn1.' in name for name in state) else 'bn'  # mmcv names group norms so
+    parts = {part_of(name) for name in source}
     for common, tensor in source.items():
         other = common.removeprefix('other.')
         name = from_common(common, to, parts, norm)
@@ -263,7 +251,7 @@ def convert(
 
 
 def _put_back(source: State, taken: State, report: Report) -> None:
-    """Biases and InPlaceABN's weights as they were; zeros for biases that never were."""
+    """Restores biases and InPlaceABN's weights; biases that never existed are zeros."""
     source |= taken
     if any(name.endswith('.weight') for name in taken):
         for name in [name for name in source if name.endswith(TRACKED)]:
@@ -281,7 +269,7 @@ def _counted(what: str, taken: State) -> list[str]:
 
 
 def _take_biases(source: State, keep: Collection[str] = ()) -> State:
-    """Folds the biases that a BatchNorm follows; they are returned, with the means from before."""
+    """Folds the biases before BatchNorms; returns them with the original means."""
     taken: State = {}
     for name in [n for n in source if n.endswith('.conv.bias') and n not in keep]:
         mean = _mean_of(name)
@@ -289,8 +277,3 @@ def _take_biases(source: State, keep: Collection[str] = ()) -> State:
             taken |= {name: source.pop(name), mean: source[mean]}
             source[mean] = taken[mean] - taken[name]
     return taken
-
-
-def _norm_name(state: State) -> str:
-    """What the blocks' norms are called: ``bn``, or ``gn`` where mmcv built group norms."""
-    return 'gn' if any('.gn1.' in name for name in state) else 'bn'

@@ -1,4 +1,4 @@
-"""Files of checkpoints from one library's names to another's."""
+"""Converts checkpoint files from one library's names to another's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmhrnet.files import check_file
 def convert_checkpoint(src: str | Path, dst: str | Path, to: str) -> Report:
     """Reads a checkpoint of any published form and writes it under the names of ``to``.
 
-    A ``.pth`` keeps what folding took away beside the tensors, so that converting it back gives
-    the very same tensors; a ``.safetensors`` file cannot.
+    A ``.pth`` also keeps what folding removed, so that converting it back gives exactly the same
+    tensors; a ``.safetensors`` file cannot keep it.
 
     Args:
         src: File, URL or ``open-mmlab://`` name.
@@ -22,7 +22,7 @@ def convert_checkpoint(src: str | Path, dst: str | Path, to: str) -> Report:
         to: One of ``mmhrnet.checkpoints.FORMS``.
 
     Raises:
-        CheckpointError: The file cannot be read, or is not of an HRNet.
+        CheckpointError: The file cannot be read, or contains no HRNet.
     """
     check_file(dst)
     checkpoint = CheckpointLoader.load_checkpoint(str(src), map_location='cpu', logger='silent')

@@ -1,11 +1,11 @@
 """The description of a data set that comes with weights: class names, colours, joints.
 
-The hosts draw and flip by it without a look at what it is.
+The hosts draw and flip by it without checking it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -17,7 +17,7 @@ Colours = Annotated[list[tuple[int, int, int]] | str, Listed]
 
 
 class DatasetMeta(BaseModel):
-    """What the hosts read; a data set may say more, and nothing of this is required."""
+    """What the hosts read. A data set may say more, and nothing is required."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -34,8 +34,8 @@ class DatasetMeta(BaseModel):
     skeleton_link_colors: Colours | None = None
 
 
-def find_oddity(described: Any) -> str | None:
-    """What in the description is of another kind than the hosts take, as one line."""
+def find_oddity(described: object) -> str | None:
+    """What in the description the hosts cannot read, as one line."""
     try:
         DatasetMeta.model_validate(described)
     except ValidationError as error:

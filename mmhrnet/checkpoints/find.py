@@ -1,10 +1,10 @@
-"""The weights of an HRNet inside a checkpoint, whatever it is wrapped in."""
+"""The weights of an HRNet inside a checkpoint, whatever wraps them."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +26,7 @@ class Weights(dict[str, Tensor]):
     """Tensors by name.
 
     Attributes:
-        notes: What to say of how they were found.
+        notes: What to tell the user about how they were found.
     """
 
     notes: tuple[str, ...] = ()
@@ -47,16 +47,16 @@ class Candidate(NamedTuple):
         return name in (self.place, '/'.join(self.keys), self.prefix, self.prefix.rstrip('.'))
 
 
-def unwrap(checkpoint: Any, at: str | None = None) -> Weights:
+def unwrap(checkpoint: object, at: str | None = None) -> Weights:
     """The tensors of an HRNet, out of the dicts and prefixes that training wraps around them.
 
     Args:
-        checkpoint: What :func:`mmhrnet.checkpoints.load` gave.
+        checkpoint: What :func:`mmhrnet.checkpoints.load` returned.
         at: Where the weights are, if there are several networks; None asks the environment
             (``MMHRNET_WEIGHTS_AT``), else the first one is taken.
 
     Raises:
-        CheckpointError: It holds no tensors of an HRNet, or none at that place.
+        CheckpointError: It contains no tensors of an HRNet, or none at that place.
     """
     found = list(_distinct(_candidates(checkpoint, (), set())))
     if not found:
@@ -79,14 +79,16 @@ def unwrap(checkpoint: Any, at: str | None = None) -> Weights:
     return weights
 
 
-def state_of(checkpoint: Any) -> Mapping[str, Any]:
+def state_of(checkpoint: object) -> Mapping[str, Any]:
     """The named tensors of a checkpoint as MMEngine takes them, and whatever it takes beside them.
 
     Raises:
-        CheckpointError: It is not a dict, what is under ``state_dict`` or ``meta`` is none, or the
-            description of the data set is of another kind than the hosts take.
+        CheckpointError: The checkpoint, its ``state_dict`` or its ``meta`` is not a dict, or the
+            hosts cannot read the description of the data set.
     """
-    fields = checkpoint if isinstance(checkpoint, dict) else {'state_dict': checkpoint}
+    fields: dict[str, Any] = (
+        checkpoint if isinstance(checkpoint, dict) else {'state_dict': checkpoint}
+    )
     state = fields.get('state_dict', fields)
     for part, value in (('state_dict', state), ('meta', fields.get('meta') or {})):
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
@@ -102,13 +104,13 @@ def state_of(checkpoint: Any) -> Mapping[str, Any]:
     oddity = None if described is None else find_oddity(described)
     if oddity:
         raise CheckpointError(
-            f'The description of the data set in the checkpoint (dataset_meta) is odd, {oddity}: '
-            'take out or correct it in the file'
+            f'The hosts cannot read dataset_meta of the checkpoint, {oddity}: correct it in the '
+            'file'
         )
     return state
 
 
-def _is_metadata(found: Any) -> bool:
+def _is_metadata(found: object) -> bool:
     """Whether it is what PyTorch keeps with a state dict; its modules compare the versions."""
     parts = list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
     return all(
@@ -117,7 +119,7 @@ def _is_metadata(found: Any) -> bool:
     )
 
 
-def _candidates(node: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[Candidate]:
+def _candidates(node: object, keys: tuple[str, ...], seen: set[int]) -> Iterator[Candidate]:
     if not isinstance(node, Mapping) or id(node) in seen:
         return
     seen.add(id(node))
@@ -133,8 +135,8 @@ def _candidates(node: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[Ca
         yield from _candidates(value, (*keys, str(key)), seen)
 
 
-def _prefixes(names: Mapping[str, Any]) -> list[str]:
-    """What stands before the names of whole networks; ``backbone.`` is a part of theirs."""
+def _prefixes(names: Collection[str]) -> list[str]:
+    """What precedes the names of whole networks; ``backbone.`` is a part of those names."""
     staged = {name.partition(STAGE)[0] for name in names if STAGE in name}
     stems = [name.removesuffix(CONV) for name in names if name.endswith(CONV)]
     bodies = [stem for stem in stems if stem in staged and stem[-1:] in ('', '.')]
@@ -142,7 +144,7 @@ def _prefixes(names: Mapping[str, Any]) -> list[str]:
 
 
 def _distinct(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
-    """Without those that hold the same numbers as an earlier one."""
+    """Without those that contain the same numbers as an earlier one."""
     kept: list[dict[str, Tensor]] = []
     for candidate in candidates:
         if not any(_are_equal(candidate.tensors, tensors) for tensors in kept):
@@ -154,7 +156,7 @@ def _are_equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def _contents(checkpoint: Any) -> str:
+def _contents(checkpoint: object) -> str:
     if not isinstance(checkpoint, Mapping):
         return f'Its content is of the type {type(checkpoint).__name__}'
     keys = [f'{key} ({_count(value)})' for key, value in checkpoint.items()]
@@ -162,7 +164,7 @@ def _contents(checkpoint: Any) -> str:
     return f'Its keys: {", ".join(keys[:SHOWN])}{more}' if keys else 'It is an empty dict'
 
 
-def _count(value: Any) -> str:
+def _count(value: object) -> str:
     if isinstance(value, Tensor):
         return 'x'.join(map(str, value.shape)) or 'a number'
     if not isinstance(value, Mapping):

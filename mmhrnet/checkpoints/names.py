@@ -10,7 +10,7 @@ everywhere, and a part for each kind of head::
     aux.conv  aux.seg  ocr.bottleneck.conv  ocr...     object context (OCR)
 
 A rule is the name in a form and the common one. Where a form has two names for one layer, all but
-one of the rules have a third entry: the part beside which that name is the one that is written, or
+one of the rules have a third entry: the part in whose presence that name is written, or
 ``READ_ONLY``.
 """
 
@@ -22,7 +22,7 @@ from functools import cache
 
 Rules = tuple[tuple[str, ...], ...]
 
-READ_ONLY = '-'  # names of nothing that is still written
+READ_ONLY = '-'  # names that are recognised but not written
 
 BODY = re.compile(r'(conv[12]|[a-z]+[12]|layer1|transition[123]|stage[234])\.')
 BODY_NORM = re.compile(r'\b(?:bn|gn|ln|in)(?=[123]\.)')  # mmcv names a norm after its type
@@ -41,7 +41,7 @@ CLASSIFIER = (
     ('final_layer.', 'cls.final.'),
 )
 CLASSIFIER_MODEL = (*((f'neck.0.{a}', b) for a, b in CLASSIFIER), ('head.fc.', 'cls.fc.'))
-# mmpose's necks are no lists.
+# mmpose's necks are not lists.
 CLASSIFIER_NECK = tuple((f'neck.{a}', b, READ_ONLY) for a, b in CLASSIFIER)
 PYRAMID = (
     ('neck.reduction_conv.conv.', 'pyramid.reduce.'),
@@ -157,7 +157,7 @@ Pattern = tuple[re.Pattern[str], str, str]
 
 @cache
 def _patterns(form: str, inverse: bool) -> tuple[Pattern, ...]:
-    """The rules, longest first, so that the most special one decides."""
+    """The rules, longest first, so that the most specific one applies."""
     rules = [(a, b, ''.join(beside)) for a, b, *beside in FORMS[form]]
     if inverse:
         rules = [(b, a, beside) for a, b, beside in rules if beside != READ_ONLY]
@@ -180,12 +180,12 @@ def to_common(name: str, form: str) -> str | None:
 
 
 def from_common(name: str, form: str, parts: Collection[str] = (), norm: str = 'bn') -> str | None:
-    """The form's name of a common name, or None if it has none.
+    """The form's name for a common name, or None if it has none.
 
     Args:
         name: Common name.
         form: One of ``FORMS``.
-        parts: Parts of the network that it is of.
+        parts: Parts of the network that it belongs to.
         norm: What the norms of its blocks are called.
     """
     for pattern, replacement, beside in _patterns(form, True):

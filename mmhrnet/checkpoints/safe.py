@@ -1,11 +1,11 @@
 """``torch.load`` with ``weights_only=True`` and an explicit list of harmless types.
 
-What can be told without unpickling is looked at before (:mod:`mmhrnet.checkpoints.archive`); the
-list is in :mod:`mmhrnet.checkpoints.values` and holds for this one call: plain ``torch.load`` in
-the same process is left alone.
+What needs no unpickling is checked before (:mod:`mmhrnet.checkpoints.archive`). The list is in
+:mod:`mmhrnet.checkpoints.values` and applies to this one call: plain ``torch.load`` in the same
+process does not change.
 
-A safetensors file has room for tensors and strings: its metadata takes the config as text and the
-data set's names and colours as JSON, in which tuples, arrays and other dicts are marked.
+A safetensors file stores tensors and strings: its metadata takes the config as text and the data
+set's names and colours as JSON, in which tuples, arrays and other dicts are marked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pickle
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +27,8 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch.serialization import MAP_LOCATION
 
 from mmhrnet.checkpoints.archive import check_archive
 from mmhrnet.checkpoints.values import SAFE_TYPES, check_size, safe_globals
@@ -46,21 +48,21 @@ SAVE_STATE = (
     'load it with the code that wrote it, and save its weights alone, '
     'torch.save(model.state_dict(), PATH)'
 )
-READING = Lock()  # torch keeps its list of types for the whole process
+READING = Lock()  # torch keeps one list of types for the whole process
 
 
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be read, or whose types are not known to be harmless."""
 
 
-def allow(*types: Any) -> None:
+def allow(*types: type | str) -> None:
     """Adds types that a checkpoint may contain; allow only those whose construction runs no code.
 
     Args:
         types: Classes, or their names like ``'package.module.Class'``.
 
     Raises:
-        CheckpointError: No class, or one of the standard library that can run code.
+        CheckpointError: It is not a class, or one of the standard library that can run code.
     """
     for item in types:
         resolved = _import(item) if isinstance(item, str) else item
@@ -75,17 +77,19 @@ def _may_be_allowed(module: str) -> bool:
     return package in VALUE_MODULES or package not in sys.stdlib_module_names
 
 
-def _import(name: str) -> Any:
+def _import(name: str) -> object:
     module, _, attribute = name.strip().rpartition('.')
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise CheckpointError(
-            f'{name!r} is not an importable type, like package.module.Class'
+            f'{name!r} cannot be imported: write it like package.module.Class'
         ) from error
 
 
-def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str = '') -> Any:
+def load(
+    source: str | Path | IO[bytes], map_location: MAP_LOCATION = None, *, name: str = ''
+) -> Any:
     """Reads a checkpoint without running anything in it.
 
     A ``.safetensors`` file gives its tensors by name; one with a config or a description of the
@@ -97,8 +101,9 @@ def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str 
         name: What errors call it; the path by default.
 
     Raises:
-        FileNotFoundError: No such file.
-        CheckpointError: Damaged, another kind of file, or with a type that is not on the list.
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, another kind of file, or contains a type that is not on the
+            list.
     """
     if not isinstance(source, (str, Path)):
         return _read(source, map_location, name or str(source))
@@ -111,7 +116,7 @@ def load(source: str | Path | IO[bytes], map_location: Any = None, *, name: str 
 
 
 def load_url(
-    url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
+    url: str, model_dir: str | None = None, map_location: MAP_LOCATION = None, progress: bool = True
 ) -> Any:
     """Downloads a checkpoint into torch's cache and reads it like :func:`load`."""
     folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
@@ -122,7 +127,7 @@ def load_url(
     return load(path, map_location)
 
 
-def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, Any]:
+def _load_safetensors(path: str | Path, map_location: MAP_LOCATION) -> Mapping[str, object]:
     from safetensors import safe_open
     from safetensors.torch import load_file
 
@@ -139,25 +144,25 @@ def _load_safetensors(path: str | Path, map_location: Any) -> dict[str, Any]:
     return {'state_dict': tensors, 'meta': meta} if meta else tensors
 
 
-def save(content: dict[str, Any], path: str | Path) -> None:
-    """Writes a checkpoint in one step: beside its place first, then renamed.
+def save(content: Mapping[str, Any], path: str | Path) -> None:
+    """Writes a checkpoint, which appears when it is complete.
 
     The same content gives the same bytes. A ``.safetensors`` file takes the tensors of
     ``state_dict``, and of ``meta`` the config and the description of the data set.
 
     Raises:
-        CheckpointError: The description holds what JSON cannot.
+        CheckpointError: JSON has no form for a value of the description.
         WriteError: The file cannot be written.
     """
     writer = _write_safetensors if Path(path).suffix == SAFETENSORS else torch.save
-    # In memory first: a name would become part of torch's bytes, and where the disk is full it
-    # raises an error of its own that does not say so.
+    # In memory first: given a path, torch writes the name into the file, and its error for a full
+    # disk does not say that the disk is full.
     buffer = io.BytesIO()
     writer(content, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
-def _write_safetensors(content: dict[str, Any], file: IO[bytes]) -> None:
+def _write_safetensors(content: Mapping[str, Any], file: IO[bytes]) -> None:
     from safetensors.torch import save
 
     tensors = {name: tensor.contiguous() for name, tensor in content['state_dict'].items()}
@@ -169,15 +174,15 @@ def _write_safetensors(content: dict[str, Any], file: IO[bytes]) -> None:
     file.writelines((len(header).to_bytes(8, 'little'), header, data[8 + size :]))
 
 
-def _metadata_of(meta: dict[str, Any]) -> dict[str, str]:
+def _metadata_of(meta: Mapping[str, Any]) -> dict[str, str]:
     found = {'cfg': meta['cfg']} if 'cfg' in meta else {}
     if 'dataset_meta' in meta:
         found['dataset_meta'] = json.dumps(_marked(meta['dataset_meta']))
     return found
 
 
-def _meta_of(metadata: dict[str, str]) -> dict[str, Any]:
-    meta: dict[str, Any] = {'cfg': metadata['cfg']} if 'cfg' in metadata else {}
+def _meta_of(metadata: Mapping[str, str]) -> dict[str, object]:
+    meta: dict[str, object] = {'cfg': metadata['cfg']} if 'cfg' in metadata else {}
     if 'dataset_meta' in metadata:
         meta['dataset_meta'] = json.loads(metadata['dataset_meta'], object_hook=_unmarked)
         if not isinstance(meta['dataset_meta'], dict):
@@ -185,7 +190,7 @@ def _meta_of(metadata: dict[str, str]) -> dict[str, Any]:
     return meta
 
 
-def _marked(value: Any) -> Any:
+def _marked(value: object) -> object:
     """The value as JSON has it, with a mark on tuples, arrays and dicts of other keys."""
     if isinstance(value, np.ndarray):
         array = {'dtype': value.dtype.str, 'shape': value.shape}
@@ -202,10 +207,10 @@ def _marked(value: Any) -> Any:
         return {'__items__': [[_marked(key), _marked(item)] for key, item in value.items()]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise CheckpointError(f'safetensors has no room for a {type(value).__name__}: use .pth')
+    raise CheckpointError(f'safetensors cannot store a {type(value).__name__}: use .pth')
 
 
-def _unmarked(found: dict[str, Any]) -> Any:
+def _unmarked(found: dict[str, Any]) -> object:
     if '__array__' in found:
         return _array(found['__array__'], found.get('dtype'), found.get('shape', -1))
     if '__tuple__' in found:
@@ -213,33 +218,23 @@ def _unmarked(found: dict[str, Any]) -> Any:
     return dict(found['__items__']) if '__items__' in found else found
 
 
-def _array(values: Any, code: str | None, shape: Any) -> np.ndarray:
+def _array(values: ArrayLike, code: str | None, shape: int | list[int]) -> np.ndarray:
     dtype = None if code is None else np.dtype(code)
     if dtype is not None and dtype.kind not in 'biufcU':
-        raise ValueError('it has an array of other things than numbers and strings')
-    # A width that the file claims could be any.
-    return np.array(values, 'U' if dtype is not None and dtype.kind == 'U' else dtype).reshape(
-        shape
-    )
+        raise ValueError('an array in it contains neither numbers nor strings')
+    if dtype is not None and dtype.kind == 'U':
+        dtype = np.dtype('U')  # the file could claim any width
+    return np.array(values, dtype).reshape(shape)
 
 
-def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
+def _read(file: IO[bytes], map_location: MAP_LOCATION, name: str) -> Any:
     if os.environ.get(OPT_IN):
         allow(*os.environ[OPT_IN].split(','))
     try:
         check_archive(file)
         with _only(safe_globals(SAFE_TYPES)):
             content = torch.load(file, map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = 'is truncated' if _has_ended(file) else _explain(str(error))
-        raise CheckpointError(f'{name} {_explain_known(str(error)) or reason}') from error
-    except EOFError as error:
-        raise CheckpointError(f'{name} is truncated: {_one_line(error)}') from error
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(f'{name} is damaged: {_one_line(error)}') from error
-    except MemoryError as error:
-        raise CheckpointError(f'{name} asks for more memory than there is') from error
-    except Exception as error:  # whatever else torch raises for a damaged file
+    except Exception as error:  # torch raises anything for a damaged file
         raise CheckpointError(f'{name} {_explain_failure(error, file)}') from error
     try:
         check_size(content)
@@ -249,8 +244,8 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
 
 
 @contextmanager
-def _only(types: list[Any]) -> Iterator[None]:
-    """Lets torch make these types too; torch 2.4 has no such context."""
+def _only(types: list[Callable[..., object]]) -> Iterator[None]:
+    """Lets torch make these types too; torch 2.4 has no such context manager."""
     with READING:
         ours = set(types).difference(torch.serialization.get_safe_globals())
         torch.serialization.add_safe_globals(list(ours))
@@ -263,27 +258,33 @@ def _only(types: list[Any]) -> Iterator[None]:
 
 
 def _one_line(error: BaseException | str) -> str:
-    """The beginning of a message, which may hold text of the file."""
+    """The beginning of a message, which may contain text of the file."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return ''.join(letter for letter in text if letter.isprintable())[:200]
 
 
 def _explain_failure(error: Exception, file: IO[bytes]) -> str:
+    """What is wrong with a file, by what torch or the checks before it raised."""
     text = _one_line(error)
-    known = _explain_known(text)
-    return known or f'{"is truncated" if _has_ended(file) else "is not a checkpoint"}: {text}'
-
-
-def _explain_known(text: str) -> str:
-    """What torch says of files that are whole; older ones say it as a refusal."""
-    device = NO_DEVICE.search(text)
+    if isinstance(error, EOFError):
+        return f'is truncated: {text}'
+    if isinstance(error, zipfile.BadZipFile):
+        return f'is damaged: {text}'
+    device = NO_DEVICE.search(str(error))
     if device:
         return (
-            f"was saved on a {device[1]} device, which is not here: load it with map_location='cpu'"
+            f'was saved on a {device[1]} device, which this machine lacks: '
+            "load it with map_location='cpu'"
         )
-    if NO_MEMORY.search(text):
-        return f'asks for more memory than there is: {_one_line(text)}'
-    return 'is not a file that torch.save wrote' if NO_MAGIC in text else ''
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return f'asks for more memory than there is: {text}'
+    if NO_MAGIC in str(error):
+        return 'is not a file that torch.save wrote'
+    if _has_ended(file):
+        return f'is truncated: {text}'
+    if isinstance(error, pickle.UnpicklingError):
+        return _explain_refusal(str(error))
+    return f'is not a checkpoint: {text}'
 
 
 def _has_ended(file: IO[bytes]) -> bool:
@@ -293,23 +294,23 @@ def _has_ended(file: IO[bytes]) -> bool:
     return at_end and file.read(2) != b'PK'
 
 
-def _explain(message: str) -> str:
-    """What torch refused to make, and what its user can do about it."""
+def _explain_refusal(message: str) -> str:
+    """What torch refused to make, and what the user can do about it."""
     unlisted = UNLISTED.search(message)
     if unlisted is None:
         reason = message.rpartition('WeightsUnpickler error:')[2].partition('Check the doc')[0]
         return f'cannot be read: {_one_line(reason)}'
     kind = unlisted[1] if '.' in unlisted[1] else f'builtins.{unlisted[1]}'
     shown = kind if TYPE.fullmatch(kind) else ascii(kind[:100])
-    reason = f'holds the type {shown}, which is not on the list of harmless types'
+    reason = f'contains the type {shown}, which is not on the list of harmless types'
     module, _, attribute = shown.rpartition('.')
     if module.startswith('torch.nn.'):
-        return f'{reason}: it is a network that was pickled whole: {SAVE_STATE}'
+        return f'{reason}. It is a network that was pickled whole: {SAVE_STATE}'
     is_class = attribute[:1].isupper() or module in VALUE_MODULES
     if not is_class or not _may_be_allowed(module):
         return reason
     return (
-        f'{reason}. If it is the class of a network, that was pickled whole: {SAVE_STATE}. If it '
-        f"is a class of plain values, allow it: mmhrnet.checkpoints.allow('{kind}'), or "
+        f'{reason}. If it is the class of a network, the network was pickled whole: {SAVE_STATE}. '
+        f"If it is a class of plain values, allow it: mmhrnet.checkpoints.allow('{kind}'), or "
         f'{OPT_IN}={kind} in the environment'
     )

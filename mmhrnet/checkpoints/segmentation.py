@@ -1,4 +1,4 @@
-"""What published weights for segmentation need from a network but do not state.
+"""What published weights for segmentation need from a network without saying so.
 
 Source: the official segmentation repository, branches master, pytorch-v1.1 and HRNet-OCR.
 """
@@ -28,8 +28,8 @@ def read_inplace_abn(
 ) -> tuple[State, list[str]]:
     """Turns norms of InPlaceABN into BatchNorms, in place.
 
-    Branch master (torch 0.4.1) has them. Its files are told by their heads' names and by the
-    counters that BatchNorms have and these have not.
+    Branch master (torch 0.4.1) has them. Its files are recognised by the names of their heads and
+    because they lack the counters of BatchNorms.
 
     Args:
         forms: Forms of the names.
@@ -38,7 +38,7 @@ def read_inplace_abn(
             or 1), else the names tell.
 
     Returns:
-        The weights from before; what to say of it.
+        The original weights; what to tell the user about it.
     """
     if given is None and INPLACE_ABN in os.environ:
         given = os.environ[INPLACE_ABN] != '0'
@@ -61,7 +61,7 @@ def read_inplace_abn(
 
 
 def upsampling_notes(forms: list[str], source: State, model: nn.Module) -> list[str]:
-    """Where a network upsamples otherwise than the weights of its dense maps were trained with."""
+    """Where a network upsamples its dense maps in another way than in the weights' training."""
     if forms[0] not in ('official', 'mmseg') or not {'v2', *HEADS} & _parts(source):
         return []
     modules = {type(module).__name__: module for module in model.modules()}
@@ -83,13 +83,13 @@ def _differs(setting: str, names: Collection[str]) -> list[str]:
     if not names:
         return []
     return [
-        f'these weights were trained with {setting}, and {" and ".join(names)} here without: the '
-        f'maps will differ. Set {setting} there (docs/checkpoints.md)'
+        f'these weights were trained with {setting}, unlike {" and ".join(names)} here: '
+        f'the maps will differ. Set {setting} there (docs/checkpoints.md)'
     ]
 
 
 def _align_corners_of(source: State) -> bool | None:
-    """All object context was trained with True; of plain heads the data set tells."""
+    """All object context was trained with True; for plain heads it depends on the data set."""
     classes = (*source['seg.weight'].shape, 0)[0] if 'seg.weight' in source else 0
     if 'ocr' in _parts(source) or classes in ALIGNED_CLASSES:
         return True

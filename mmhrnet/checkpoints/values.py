@@ -1,8 +1,8 @@
 """The harmless types that a checkpoint may contain besides those that torch itself allows.
 
-Torch looks a name of the file up in this list and calls what it finds. Where the real thing would
-believe too much (numpy takes any memory layout from a file, ``getattr`` any attribute), something
-of the same name stands here that takes what harmless values need, and no more.
+Torch looks each name of a file up in this list and calls what it finds. Where the original trusts
+the file too much (numpy takes any memory layout, ``getattr`` any attribute), a stand-in of the same
+name accepts what harmless values need, and no more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fractions import Fraction
 from math import prod
 from pathlib import PurePosixPath, PureWindowsPath
 from types import FunctionType, SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 from uuid import UUID
 
 import numpy as np
@@ -28,29 +28,29 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch.torch_version import TorchVersion
 
 # Functions that a class of MMEngine keeps by reference in what it saves.
-FUNCTIONS: dict[Any, tuple[str, ...]] = {
+FUNCTIONS: dict[type, tuple[str, ...]] = {
     HistoryBuffer: ('min', 'max', 'mean', 'current'),
     OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
 }
 FACTORIES = (bool, dict, float, int, list, str, tuple)  # what a defaultdict makes its values with
 DTYPE_KINDS = 'biufcSUmMO'
-DEEPEST, LARGEST = 100, 10_000_000  # levels and values, each counted as often as it is there
+DEEPEST, LARGEST = 100, 10_000_000  # levels; values, where repeated ones count each time
 
 
-def require(condition: Any, reason: str) -> None:
+def require(condition: object, reason: str) -> None:
     if not condition:
         raise pickle.UnpicklingError(reason)
 
 
-def check_size(value: Any) -> None:
+def check_size(value: object) -> None:
     """Raises if a value contains itself, would be immense when written out, or hides a method.
 
-    What writes or compares it later, as JSON or text, would never end. Torch gives objects the
-    attributes that the file says: a dict whose ``get`` is another function obeys the file.
+    Writing or comparing it later, as JSON or text, would never end. Torch gives objects the
+    attributes that the file names: a dict whose ``get`` is another function would obey the file.
     """
     known: dict[int, int] = {}
 
-    def size(part: Any, above: tuple[int, ...]) -> int:
+    def size(part: object, above: tuple[int, ...]) -> int:
         own = _attributes(part)
         hidden = [name for name in own if callable(getattr(type(part), name, None))]
         require(not hidden, f'a value in it hides the method {hidden[:1]}')
@@ -65,7 +65,7 @@ def check_size(value: Any) -> None:
     size(value, ())
 
 
-def _children(value: Any) -> Iterator[Any]:
+def _children(value: object) -> Iterator[object]:
     if isinstance(value, Mapping):
         yield from value
         yield from value.values()
@@ -75,15 +75,15 @@ def _children(value: Any) -> Iterator[Any]:
         yield from value.flat if value.dtype.hasobject else ()
 
 
-def _attributes(value: Any) -> dict[str, Any]:
+def _attributes(value: object) -> dict[str, object]:
     is_data = not isinstance(value, (torch.Tensor, type, FunctionType))
     return getattr(value, '__dict__', {}) if is_data else {}
 
 
-def named(function: Callable[..., Any], name: str) -> Any:
+def named(function: Callable[..., object], name: str) -> Callable[..., object]:
     """The function under the name that files know it by."""
 
-    def stand_in(*args: Any) -> Any:
+    def stand_in(*args: object) -> object:
         return function(*args)
 
     return _renamed(stand_in, name)
@@ -95,13 +95,13 @@ def _renamed(item: Any, name: str) -> Any:
     return item
 
 
-def _mentioned(kind: type) -> Any:
-    """A class that may be named, but not made."""
+def _mentioned(kind: type) -> Callable[..., object]:
+    """A class that a file may name, but not make."""
 
-    def make(*_: Any) -> Any:
+    def make(*_: object) -> NoReturn:
         raise pickle.UnpicklingError(f'it makes a {kind.__name__} by itself')
 
-    stand_in = named(make, f'{kind.__module__}.{kind.__qualname__}')
+    stand_in = _renamed(make, f'{kind.__module__}.{kind.__qualname__}')
     stand_in.stands_for = kind
     return stand_in
 
@@ -109,7 +109,7 @@ def _mentioned(kind: type) -> Any:
 class DType:
     """A numpy dtype by its code. The sizes and flags in the file must be those of this code."""
 
-    def __init__(self, code: Any, *_: Any) -> None:
+    def __init__(self, code: object, *_: object) -> None:
         self.dtype = np.dtype(code if isinstance(code, str) else 'V')
         require(self.dtype.kind in DTYPE_KINDS, f'it has an array of {code!r:.20}')
 
@@ -127,7 +127,7 @@ class DType:
 class Array(np.ndarray):
     """An array of numpy whose sizes are compared with its data before numpy takes them."""
 
-    def __new__(cls, *_: Any) -> Array:
+    def __new__(cls, *_: object) -> Array:
         raise pickle.UnpicklingError('it makes an array by itself')
 
     def __setstate__(self, state: Any) -> None:
@@ -139,17 +139,17 @@ class Array(np.ndarray):
         require(sized and min(shape, default=0) >= 0, 'an array has other sizes than its data')
         super().__setstate__((version, shape, dtype, is_fortran, data))
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[object, ...]:
         return self.view(np.ndarray).__reduce_ex__(protocol)
 
 
-def _reconstruct(kind: Any, shape: Any, _: Any) -> np.ndarray:
+def _reconstruct(kind: object, shape: object, _: object) -> Array:
     require(kind is Array and shape == (0,), 'an array is not made as numpy makes it')
     return np.ndarray.__new__(Array, (0,))
 
 
-def _scalar(kind: Any, data: Any) -> Any:
-    array: Any = _reconstruct(Array, (0,), None)
+def _scalar(kind: object, data: object) -> object:
+    array = _reconstruct(Array, (0,), None)
     array.__setstate__((1, (), kind, False, data))
     return array[()]
 
@@ -160,7 +160,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 # The classes whose construction runs no code; ``allow`` adds to them.
-SAFE_TYPES: list[Any] = [
+SAFE_TYPES: list[type] = [
     *(ConfigDict, HistoryBuffer, Namespace, SimpleNamespace, TorchVersion),
     *(date, datetime, time, timedelta, timezone, Counter, Decimal, Fraction, UUID),
     *(bytearray, complex, frozenset, range, set, slice),
@@ -173,7 +173,7 @@ NUMPY = [
 ]
 # Paths come back pure, on any system; a defaultdict as a dict and a deque as a list, the only
 # kinds that torch puts items into.
-REPLACED: dict[str, Any] = {
+REPLACED: dict[str, Callable[..., object]] = {
     **{f'pathlib{m}.{k}PosixPath': PurePosixPath for m in ('', '._local') for k in ('', 'Pure')},
     **{
         f'pathlib{m}.{k}WindowsPath': PureWindowsPath for m in ('', '._local') for k in ('', 'Pure')
@@ -185,10 +185,10 @@ REPLACED: dict[str, Any] = {
 }
 
 
-def safe_globals(allowed: Collection[Any]) -> list[Any]:
-    """What torch may make out of a file: the allowed classes, and what stands in for others."""
+def safe_globals(allowed: Collection[type]) -> list[Callable[..., object]]:
+    """What torch may make out of a file: the allowed classes, and stand-ins for others."""
 
-    def attribute(owner: Any, name: Any) -> Any:
+    def attribute(owner: Any, name: str) -> object:
         kind = getattr(owner, 'stands_for', owner)
         if kind in FUNCTIONS:
             known = name in FUNCTIONS[kind]
