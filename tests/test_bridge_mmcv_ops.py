@@ -7,11 +7,11 @@ import itertools
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,10 +34,11 @@ def _bridge(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, 'ext_module', mmcv_ops)
 
 
-def random_boxes(count: int, side: float = 100.0) -> Tensor:
-    """(count, 4) boxes, some of which leave the image (side, side)."""
-    corner = torch.rand(count, 2, dtype=torch.float64) * side - side / 10
-    return torch.cat([corner, corner + torch.rand_like(corner) * side / 2], dim=1)
+def random_boxes(count: int) -> tuple[Tensor, Tensor]:
+    """(count, 4) boxes, some of which leave an image of (100, 100), and (count,) scores."""
+    corner = torch.rand(count, 2, dtype=torch.float64) * 100 - 10
+    boxes = torch.cat([corner, corner + torch.rand_like(corner) * 50], dim=1)
+    return boxes, torch.rand(count, dtype=torch.float64)
 
 
 def assert_same_with_grads(
@@ -115,7 +116,7 @@ def test_the_environment_report_names_the_bridge():
 @pytest.mark.parametrize('offset', [0, 1])
 def test_agrees_with_a_compiled_mmcv(offset: int):
     compiled = importlib.import_module('mmcv._ext')
-    boxes, scores = random_boxes(200).float(), torch.rand(200)
+    boxes, scores = (tensor.float() for tensor in random_boxes(200))
     expected = compiled.nms(boxes, scores, iou_threshold=0.5, offset=offset)
     assert torch.equal(mmcv_ops.nms(boxes, scores, 0.5, offset), expected)
     for method in range(3):
@@ -169,38 +170,30 @@ def plain_soft_nms(
     return done
 
 
-def box_sets() -> Iterator[tuple[str, Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(0)
-    grid = torch.randint(0, 6, (60, 4), generator=generator).sort(dim=1).values[:, [0, 1, 3, 2]]
-    point = torch.tensor([[3.0, 3.0, 3.0, 3.0]])
-    yield 'none', torch.zeros(0, 4), torch.zeros(0)
-    yield 'one', torch.tensor([[0.0, 0.0, 5.0, 5.0]]), torch.tensor([0.5])
-    yield 'equal', torch.tensor([[0.0, 0.0, 5.0, 5.0]]).repeat(5, 1), torch.full((5,), 0.5)
-    yield 'points', point.repeat(4, 1), torch.tensor([0.1, 0.4, 0.4, 0.2])
-    yield 'grid', grid.double(), torch.randint(1, 5, (60,), generator=generator) / 5
+def grid_boxes() -> tuple[Tensor, Tensor]:
+    """Boxes many of which share sides, with few different scores."""
+    corners = torch.randint(0, 6, (60, 4)).sort(dim=1).values[:, [0, 1, 3, 2]]
+    return corners.double(), torch.randint(1, 5, (60,)) / 5
 
 
-BOX_SETS = [pytest.param(boxes, scores, id=name) for name, boxes, scores in box_sets()]
-BOX_SETS.append(pytest.param(None, None, id='random'))
+BOX = torch.tensor([[0.0, 0.0, 5.0, 5.0]])
+BOX_SETS = {
+    'none': lambda: (BOX[:0], torch.zeros(0)),
+    'one': lambda: (BOX, torch.tensor([0.5])),
+    'equal': lambda: (BOX.repeat(5, 1), torch.full((5,), 0.5)),
+    'points': lambda: (torch.full((4, 4), 3.0), torch.tensor([0.1, 0.4, 0.4, 0.2])),
+    'grid': grid_boxes,
+    'random': lambda: random_boxes(100),
+}
 
 
-@pytest.mark.parametrize(('boxes', 'scores'), BOX_SETS)
+@pytest.mark.parametrize('kind', BOX_SETS)
 @pytest.mark.parametrize('offset', [0, 1])
-def test_nms(boxes: Tensor | None, scores: Tensor | None, offset: int):
-    if boxes is None:
-        boxes, scores = random_boxes(150), torch.rand(150).double()
+def test_nms(kind: str, offset: int):
+    boxes, scores = BOX_SETS[kind]()
     dets, kept = ops.nms(boxes, scores, 0.45, offset=offset)
     assert kept.tolist() == plain_nms(boxes, scores, 0.45, offset)
     assert torch.equal(dets, torch.cat([boxes[kept], scores[kept, None]], dim=1))
-
-
-def test_nms_by_score_and_number():
-    boxes, scores = random_boxes(100), torch.rand(100).double()
-    above = (scores > 0.3).nonzero()[:, 0]
-    expected = above[plain_nms(boxes[above], scores[above], 0.5)][:7]
-    dets, kept = ops.nms(boxes.numpy(), scores.numpy(), 0.5, score_threshold=0.3, max_num=7)
-    assert isinstance(dets, np.ndarray)
-    assert kept.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
@@ -210,44 +203,37 @@ def test_nms_keeps_a_box_at_the_threshold(dtype: torch.dtype):
     assert len(ops.nms(boxes, torch.tensor([0.9, 0.8], dtype=dtype), 0.59)[1]) == 1
 
 
-@pytest.mark.parametrize(('boxes', 'scores'), BOX_SETS)
+SOFTLY = {  # how the overlap lowers a score
+    'naive': lambda iou: 0.0 if iou >= 0.3 else 1.0,
+    'linear': lambda iou: 1 - iou if iou >= 0.3 else 1.0,
+    'gaussian': lambda iou: math.exp(-(iou**2) / 0.5),
+}
+
+
+@pytest.mark.parametrize('kind', BOX_SETS)
 @pytest.mark.parametrize('offset', [0, 1])
-@pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
-def test_soft_nms(boxes: Tensor | None, scores: Tensor | None, method: str, offset: int):
-    if boxes is None:
-        boxes, scores = random_boxes(60), torch.rand(60).double()
-    factor = {
-        'naive': lambda iou: 0.0 if iou >= 0.3 else 1.0,
-        'linear': lambda iou: 1 - iou if iou >= 0.3 else 1.0,
-        'gaussian': lambda iou: math.exp(-(iou**2) / 0.5),
-    }[method]
-    boxes, scores = boxes.double(), scores.double().requires_grad_()
-    expected = plain_soft_nms(boxes, scores.detach(), factor, offset, least=0.05)
+@pytest.mark.parametrize('method', SOFTLY)
+def test_soft_nms(kind: str, method: str, offset: int):
+    boxes, scores = (tensor.double() for tensor in BOX_SETS[kind]())
+    expected = plain_soft_nms(boxes, scores, SOFTLY[method], offset, least=0.05)
+    scores.requires_grad_()
     dets, kept = ops.soft_nms(boxes, scores, 0.3, 0.5, 0.05, method, offset)
     assert kept.tolist() == [index for index, _ in expected]
     lowered = torch.tensor([score for _, score in expected], dtype=torch.float64)
     torch.testing.assert_close(dets.detach(), torch.cat([boxes[kept], lowered[:, None]], dim=1))
 
 
-@pytest.mark.parametrize('split_thr', [10000, 10])
-def test_batched_nms(split_thr: int):
-    boxes, scores, labels = random_boxes(80), torch.rand(80).double(), torch.randint(0, 3, (80,))
-    of_class = [(labels == label).nonzero()[:, 0] for label in range(3)]
-    kept = torch.cat([ids[plain_nms(boxes[ids], scores[ids], 0.5)] for ids in of_class])
-    config = {'type': 'nms', 'iou_threshold': 0.5, 'split_thr': split_thr}
-    dets, actual = ops.batched_nms(boxes, scores, labels, config)
-    assert actual.tolist() == kept[scores[kept].argsort(descending=True)].tolist()
-    assert torch.equal(dets[:, :4], boxes[actual])
-
-
-def test_batched_soft_nms():
-    boxes, scores, labels = random_boxes(40), torch.rand(40).double(), torch.randint(0, 3, (40,))
-    config = {'type': 'soft_nms', 'iou_threshold': 0.3, 'min_score': 0.05}
-    dets, kept = ops.batched_nms(boxes, scores, labels, config)
+@pytest.mark.parametrize('kind', ['nms', 'soft_nms'])
+def test_boxes_of_different_classes_are_apart(kind: str):
+    (boxes, scores), labels = random_boxes(80), torch.randint(0, 3, (80,))
+    dets, kept = ops.batched_nms(boxes, scores, labels, dict(type=kind, iou_threshold=0.3))
     apart = boxes + labels[:, None] * 1000
-    expected = plain_soft_nms(apart, scores, lambda iou: 1 - iou if iou >= 0.3 else 1, 0, 0.05)
-    assert kept.tolist() == [index for index, _ in expected]
-    assert dets[:, 4].tolist() == pytest.approx([score for _, score in expected])
+    if kind == 'nms':
+        assert kept.tolist() == plain_nms(apart, scores, 0.3)
+    else:
+        expected = plain_soft_nms(apart, scores, SOFTLY['linear'], 0, least=0.001)
+        assert kept.tolist() == [index for index, _ in expected]
+        assert dets[:, 4].tolist() == pytest.approx([score for _, score in expected])
     assert torch.equal(dets[:, :4], boxes[kept])
 
 
@@ -342,83 +328,13 @@ def test_roi_align_has_no_maximum():
 
 # Convolutions
 
-GEOMETRY = {'stride': (2, 1), 'padding': (2, 1), 'dilation': (1, 2)}
-KERNEL = (3, 2)
 
-
-def plain_deform_conv(
-    input: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, groups: int
-) -> Tensor:
-    """Samples one image a kernel tap, then sums them under the weights."""
-    height, width = input.shape[2:]
-    taps = KERNEL[0] * KERNEL[1]
-    rows, columns = offset.shape[2:]
-    offset = offset.unflatten(1, (-1, taps, 2))  # (N, deform groups, taps, 2, rows, columns)
-    mask = mask.unflatten(1, (-1, taps))  # (N, deform groups, taps, rows, columns)
-    images = input.unflatten(1, (offset.shape[1], -1))  # (N, deform groups, C, H, W)
-    samples = []
-    for group, tap in itertools.product(range(offset.shape[1]), range(taps)):
-        i, j = divmod(tap, KERNEL[1])
-        y = torch.arange(rows)[:, None] * 2 - 2 + i + offset[:, group, tap, 0]
-        x = torch.arange(columns) - 1 + 2 * j + offset[:, group, tap, 1]
-        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
-        sample = F.grid_sample(images[:, group], grid, align_corners=True)
-        samples.append(sample * mask[:, None, group, tap])
-    sampled = torch.stack(samples).unflatten(0, (-1, taps))  # (deform groups, taps, N, C, ...)
-    sampled = sampled.permute(2, 0, 3, 1, 4, 5).flatten(1, 2)  # (N, C_in, taps, rows, columns)
-    sampled = sampled.unflatten(1, (groups, -1))
-    weight = weight.flatten(2).unflatten(0, (groups, -1))  # (groups, C_out, C_in, taps)
-    output = torch.einsum('ngcthw,goct->ngohw', sampled, weight).flatten(1, 2)
-    return output + bias[:, None, None]
-
-
-def deform_inputs(groups: int, deform_groups: int, spread: float) -> list[Tensor]:
-    """Input, offset, mask, weight and bias."""
-    taps = KERNEL[0] * KERNEL[1]
-    rows, columns = 4, 5  # of the output
-    shapes = [(2, 4, 5, 5), (2, deform_groups * 2 * taps, rows, columns)]
-    shapes += [(2, deform_groups * taps, rows, columns), (6, 4 // groups, *KERNEL), (6,)]
-    inputs = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
-    inputs[1] *= spread
-    return inputs
-
-
-@pytest.mark.parametrize(('groups', 'deform_groups'), [(1, 1), (2, 1), (1, 2), (2, 4)])
-def test_deform_conv(groups: int, deform_groups: int):
-    input, offset, mask, weight, bias = deform_inputs(groups, deform_groups, spread=2)
-    assert_same_with_grads(
-        lambda x, o, w: ops.deform_conv2d(x, o, w, *GEOMETRY.values(), groups, deform_groups),
-        lambda x, o, w: plain_deform_conv(x, o, mask * 0 + 1, w, bias * 0, groups),
-        [input, offset, weight],
-    )
-
-
-@pytest.mark.parametrize(('groups', 'deform_groups'), [(1, 1), (2, 1), (1, 2), (2, 4)])
-@pytest.mark.parametrize('with_bias', [True, False])
-def test_modulated_deform_conv(groups: int, deform_groups: int, with_bias: bool):
-    *inputs, bias = deform_inputs(groups, deform_groups, spread=2)
-    geometry = (*GEOMETRY.values(), groups, deform_groups)
-    if with_bias:
-        assert_same_with_grads(
-            lambda *tensors: ops.modulated_deform_conv2d(*tensors, *geometry),
-            lambda *tensors: plain_deform_conv(*tensors, groups),
-            [*inputs, bias],
-        )
-    else:
-        assert_same_with_grads(
-            lambda *tensors: ops.modulated_deform_conv2d(*tensors, None, *geometry),
-            lambda *tensors: plain_deform_conv(*tensors, bias * 0, groups),
-            inputs,
-        )
-
-
-def test_deform_conv_without_offset_is_a_convolution():
-    input, offset, mask, weight, bias = deform_inputs(1, 1, spread=0)
-    geometry = GEOMETRY.values()
-    actual = ops.modulated_deform_conv2d(input, offset, mask * 0 + 1, weight, bias, *geometry)
-    torch.testing.assert_close(actual, F.conv2d(input, weight, bias, **GEOMETRY))
-    actual = ops.deform_conv2d(input, offset, weight, *geometry)
-    torch.testing.assert_close(actual, F.conv2d(input, weight, **GEOMETRY))
+class Geometry(NamedTuple):
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    deform_groups: int = 1
 
 
 def mmcv_sample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -440,43 +356,99 @@ def mmcv_deform_conv(
     offset: Tensor,
     mask: Tensor,
     weight: Tensor,
-    bias: Tensor | float = 0.0,
-    stride: int = 1,
-    deform_groups: int = 1,
+    bias: Tensor | None,
+    geometry: Geometry,
 ) -> Tensor:
-    """A 3x3 convolution of padding 1 by the index arithmetic of mmcv's kernel, on flat memory."""
-    rows, columns = ((side - 1) // stride + 1 for side in input.shape[2:])
+    """A deformable convolution by the index arithmetic of mmcv's kernel, on flat memory."""
+    stride, padding, dilation, groups, deform_groups = geometry
+    kernel = weight.shape[2:]
+    sides = zip(input.shape[2:], kernel, stride, padding, dilation)
+    rows, columns = ((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides)
+    taps = [*enumerate(itertools.product(*map(range, kernel)))]
     outputs = []
     for image, offsets, masks in zip(input, offset.flatten(1), mask.flatten(1)):
         values = []
         for group, channels in enumerate(image.chunk(deform_groups)):
-            for tap, h, w in itertools.product(range(9), range(rows), range(columns)):
-                base = group * 9 + tap
-                y = h * stride - 1 + tap // 3 + offsets[(2 * base * rows + h) * columns + w]
-                x = w * stride - 1 + tap % 3 + offsets[((2 * base + 1) * rows + h) * columns + w]
+            for (tap, (i, j)), h, w in itertools.product(taps, range(rows), range(columns)):
+                base = group * len(taps) + tap
+                y = h * stride[0] - padding[0] + i * dilation[0]
+                y = y + offsets[(2 * base * rows + h) * columns + w]
+                x = w * stride[1] - padding[1] + j * dilation[1]
+                x = x + offsets[((2 * base + 1) * rows + h) * columns + w]
                 values.append(mmcv_sample(channels, y, x) * masks[(base * rows + h) * columns + w])
-        samples = torch.stack(values).view(deform_groups, 9, rows, columns, -1)
+        samples = torch.stack(values).view(deform_groups, len(taps), rows, columns, -1)
         sampled = samples.permute(0, 4, 1, 2, 3).flatten(0, 1)  # (C_in, taps, rows, columns)
-        outputs.append(torch.einsum('cthw,oct->ohw', sampled, weight.flatten(2)))
-    bias = bias[:, None, None] if isinstance(bias, Tensor) else bias
-    return torch.stack(outputs) + bias
+        both = sampled.unflatten(0, (groups, -1)), weight.flatten(2).unflatten(0, (groups, -1))
+        outputs.append(torch.einsum('gcthw,goct->gohw', *both).flatten(0, 1))
+    return torch.stack(outputs) + (0 if bias is None else bias[:, None, None])
+
+
+def deform_inputs(geometry: Geometry, spread: float) -> list[Tensor]:
+    """Input, offset, mask, weight and bias for an output of (2, 6, 4, 5)."""
+    taps = geometry.deform_groups * 6
+    shapes = [(2, 4, 5, 5), (2, 2 * taps, 4, 5), (2, taps, 4, 5), (6, 4 // geometry.groups, 3, 2)]
+    inputs = [torch.randn(shape, dtype=torch.float64) for shape in (*shapes, (6,))]
+    inputs[1] *= spread
+    return inputs
+
+
+GEOMETRY = Geometry(stride=(2, 1), padding=(2, 1), dilation=(1, 2))
+GROUPS = pytest.mark.parametrize(
+    'geometry',
+    [
+        GEOMETRY._replace(groups=groups, deform_groups=deform_groups)
+        for groups, deform_groups in ((1, 1), (2, 1), (1, 2), (2, 4))
+    ],
+)
+
+
+@GROUPS
+def test_deform_conv(geometry: Geometry):
+    input, offset, mask, weight, _ = deform_inputs(geometry, spread=2)
+    assert_same_with_grads(
+        lambda x, o, w: ops.deform_conv2d(x, o, w, *geometry),
+        lambda x, o, w: mmcv_deform_conv(x, o, torch.ones_like(mask), w, None, geometry),
+        [input, offset, weight],
+    )
+
+
+@GROUPS
+@pytest.mark.parametrize('with_bias', [True, False])
+def test_modulated_deform_conv(geometry: Geometry, with_bias: bool):
+    inputs = deform_inputs(geometry, spread=2)
+    assert_same_with_grads(
+        lambda x, o, m, w, b=None: ops.modulated_deform_conv2d(x, o, m, w, b, *geometry),
+        lambda x, o, m, w, b=None: mmcv_deform_conv(x, o, m, w, b, geometry),
+        inputs if with_bias else inputs[:4],
+    )
+
+
+def test_deform_conv_without_offset_is_a_convolution():
+    input, offset, mask, weight, bias = deform_inputs(GEOMETRY, spread=0)
+    expected = F.conv2d(input, weight, bias, *GEOMETRY[:3])
+    masked = (input, offset, torch.ones_like(mask), weight, bias)
+    torch.testing.assert_close(ops.modulated_deform_conv2d(*masked, *GEOMETRY), expected)
+    torch.testing.assert_close(mmcv_deform_conv(*masked, GEOMETRY), expected)
+    actual = ops.deform_conv2d(input, offset, weight, *GEOMETRY) + bias[:, None, None]
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize('spread', [0, 3])
 @pytest.mark.parametrize('deform_groups', [1, 2])
 def test_offsets_get_no_gradient_at_the_border_and_beyond(spread: int, deform_groups: int):
+    geometry = Geometry(deform_groups=deform_groups)
     input, weight = torch.randn(2, 4, 5, 4).double(), torch.randn(3, 4, 3, 3).double()
     # Whole numbers: of a zero-initialised layer, the samples of the padding are at -1 and H or W.
     offset = torch.randint(-spread, spread + 1, (2, 18 * deform_groups, 5, 4)).double()
     mask = torch.rand(2, 9 * deform_groups, 5, 4).double()
     assert_same_with_grads(
-        lambda x, o, m, w: ops.modulated_deform_conv2d(x, o, m, w, None, 1, 1, 1, 1, deform_groups),
-        lambda x, o, m, w: mmcv_deform_conv(x, o, m, w, deform_groups=deform_groups),
+        lambda x, o, m, w: ops.modulated_deform_conv2d(x, o, m, w, None, *geometry),
+        lambda x, o, m, w: mmcv_deform_conv(x, o, m, w, None, geometry),
         [input, offset, mask, weight],
     )
     assert_same_with_grads(
-        lambda x, o, w: ops.deform_conv2d(x, o, w, 1, 1, 1, 1, deform_groups),
-        lambda x, o, w: mmcv_deform_conv(x, o, mask * 0 + 1, w, deform_groups=deform_groups),
+        lambda x, o, w: ops.deform_conv2d(x, o, w, *geometry),
+        lambda x, o, w: mmcv_deform_conv(x, o, torch.ones_like(mask), w, None, geometry),
         [input, offset, weight],
     )
 
@@ -485,12 +457,11 @@ def test_offsets_get_no_gradient_at_the_border_and_beyond(spread: int, deform_gr
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_larger_offset_maps(deform_groups: int, memory_format: torch.memory_format):
     both = torch.randn(2, 27 * deform_groups, 6, 7).double().to(memory_format=memory_format)
-    split = 18 * deform_groups
+    sizes = (18 * deform_groups, 9 * deform_groups)
+    geometry = Geometry(stride=(2, 2), deform_groups=deform_groups)
     assert_same_with_grads(
-        lambda x, b, w: ops.modulated_deform_conv2d(
-            x, b[:, :split], b[:, split:], w, None, 2, 1, 1, 1, deform_groups
-        ),
-        lambda x, b, w: mmcv_deform_conv(x, b[:, :split], b[:, split:], w, 0.0, 2, deform_groups),
+        lambda x, b, w: ops.modulated_deform_conv2d(x, *b.split(sizes, 1), w, None, *geometry),
+        lambda x, b, w: mmcv_deform_conv(x, *b.split(sizes, 1), w, None, geometry),
         [torch.randn(2, 4, 5, 6).double(), both, torch.randn(3, 4, 3, 3).double()],
     )
 
@@ -515,6 +486,11 @@ def glip() -> torch.nn.Module:
     return layer
 
 
+def forward(conv: ops.ModulatedDeformConv2d, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+    geometry = Geometry(stride=conv.stride)
+    return mmcv_deform_conv(x, offset, mask, conv.weight, conv.bias, geometry)
+
+
 @pytest.mark.parametrize('make', [dyhead, glip])
 def test_offsets_of_another_level(make: Callable, monkeypatch: pytest.MonkeyPatch):
     net = make().double()
@@ -527,18 +503,7 @@ def test_offsets_of_another_level(make: Callable, monkeypatch: pytest.MonkeyPatc
         outputs.append(net(maps))
         loss = sum((y.square() * torch.arange(y.numel()).view_as(y)).sum() for y in outputs[-1])
         grads.append(torch.autograd.grad(loss, inputs, allow_unused=True))
-        monkeypatch.setattr(
-            ops.ModulatedDeformConv2d,
-            'forward',
-            lambda conv, x, offset, mask: mmcv_deform_conv(
-                x,
-                offset,
-                mask,
-                conv.weight,
-                0.0 if conv.bias is None else conv.bias,
-                *conv.stride[:1],
-            ),
-        )
+        monkeypatch.setattr(ops.ModulatedDeformConv2d, 'forward', forward)
     torch.testing.assert_close(list(outputs[0]), list(outputs[1]))
     torch.testing.assert_close(grads[0], grads[1])
 

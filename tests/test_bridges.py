@@ -26,6 +26,7 @@ from mmhrnet.bridges import (
 )
 from mmhrnet.bridges.imports import after_import
 from mmhrnet.bridges.oks_eval import COCOeval
+from mmhrnet.doctor import diagnose
 from mmhrnet.hosts import host_names
 
 
@@ -312,10 +313,8 @@ def test_oks_with_sigmas_and_area(use_area: bool) -> None:
     assert evaluation.ious[1, 1].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_doctor_lists_versions_and_bridges() -> None:
-    result = subprocess.run(
-        [sys.executable, '-m', 'mmhrnet', 'doctor'], capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
+def test_doctor_lists_versions_and_bridges(capsys: pytest.CaptureFixture) -> None:
+    assert diagnose() == 0
+    said = capsys.readouterr().out
     for word in ('torch', 'device', 'mmcv_ext', 'mmengine_checkpoint'):
-        assert word in result.stdout
+        assert word in said

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -224,23 +222,3 @@ def test_arguments_that_cannot_work(untrained: object, scene: Path, tmp_path: Pa
         demo(tmp_path, config, checkpoint)
     with pytest.raises(ConfigError, match='There is no image, folder or video'):
         demo(tmp_path / 'no', config, checkpoint)
-
-
-@pytest.mark.parametrize(
-    ('tool', 'arguments'),
-    [
-        ('demo', ['a.jpg', '--config', 'no.py']),
-        ('visualize_streams', ['a.jpg', '--config', 'no.py']),
-        ('browse_dataset', ['no.py']),
-    ],
-)
-def test_tools_say_errors_in_one_line(tool: str, arguments: list[str], tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, str(ROOT / f'tools/{tool}.py'), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no')
-    assert 'Traceback' not in result.stderr

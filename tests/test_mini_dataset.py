@@ -182,21 +182,16 @@ def test_left_is_right_of_right_and_lighter() -> None:
         for instance in drawn.instances:
             if instance.keypoints is None:
                 continue
-            left, right = (
-                instance.keypoints[KEYPOINTS.index(f'{side}_knee')] for side in ('left', 'right')
-            )
-            if left[2] == right[2] == 2:
-                shade = [grey[round(y), round(x)] for x, y, _ in (left, right)]
-                shades.append(shade[0] - shade[1])
-            shoulders = [
-                instance.keypoints[KEYPOINTS.index(f'{side}_shoulder')]
-                for side in ('left', 'right')
-            ]
-            if all(shoulder[2] for shoulder in shoulders):
-                gaps.append(shoulders[0][0] - shoulders[1][0])
-    assert len(gaps) > 10
+            joints = dict(zip(KEYPOINTS, instance.keypoints))
+            left, right = joints['left_shoulder'], joints['right_shoulder']
+            if left[2] and right[2]:
+                gaps.append(left[0] - right[0])
+            knees = joints['left_knee'], joints['right_knee']
+            if all(seen == 2 for _, _, seen in knees):
+                left, right = (grey[round(y), round(x)] for x, y, _ in knees)
+                shades.append(left - right)
+    assert min(len(gaps), len(shades)) > 10
     assert min(gaps) > 0
-    assert len(shades) > 10
     assert min(shades) > 0
 
 
@@ -224,13 +219,10 @@ def test_earlier_set_is_kept(root: Path) -> None:
 
 
 def test_foreign_folder_is_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match='choose another folder'):
-        write_mini(root, **SIZES, seed=1)
     (tmp_path / 'note.txt').write_text('keep me')
-    with pytest.raises(FileExistsError, match='choose another folder'):
-        write_mini(tmp_path)
-    with pytest.raises(FileExistsError, match='choose another folder'):
-        write_mini(tmp_path / 'note.txt')
+    for out, seed in ((root, 1), (tmp_path, 0), (tmp_path / 'note.txt', 0)):
+        with pytest.raises(FileExistsError, match='choose another folder'):
+            write_mini(out, **SIZES, seed=seed)
     assert [path.name for path in tmp_path.iterdir()] == ['note.txt']
 
 
@@ -252,23 +244,6 @@ def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         write_mini(tmp_path / 'set', num_train=5, num_val=1)
     assert len(drawn) == 2
     assert not list(tmp_path.iterdir())
-
-
-def test_two_writers_at_once(tmp_path: Path) -> None:
-    out = tmp_path / 'set'
-    script = (
-        'import sys; from mmhrnet.datasets import write_mini;'
-        'sys.stdin.readline(); write_mini(sys.argv[1], num_train=40, num_val=5)'
-    )
-    command = [sys.executable, '-c', script, str(out)]
-    writers = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(2)]
-    for writer in writers:
-        writer.stdin.write('go\n')
-        writer.stdin.flush()
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == ['set']
-    alone = write_mini(tmp_path / 'alone', num_train=40, num_val=5)
-    assert contents(out) == contents(alone)
 
 
 def test_loser_of_a_race_accepts_the_winner(

@@ -6,8 +6,6 @@ import hashlib
 import json
 import re
 import runpy
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -258,11 +256,3 @@ def test_weights_that_do_not_fit_are_named(
 def test_another_config_is_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'head.fc.weight \(4, 2048\) not \(1000, 2048\).*--mini'):
         publish(trained, tmp_path, config=CLS)
-
-
-def test_errors_of_the_tool_are_one_clear_line(tmp_path: Path) -> None:
-    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/publish_model.py')]
-    arguments = ['no.pth', str(tmp_path), '--config', str(CLS)]
-    result = subprocess.run([*command, *arguments], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr.splitlines() == ['publish_model.py: There is no checkpoint no.pth']
