@@ -6,9 +6,15 @@ need (``mmhrnet doctor`` lists them) and imports neither torch nor a host librar
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from mmhrnet.bridges import install_bridges
+
+if TYPE_CHECKING:
+    from mmhrnet.config.swap import swap
+    from mmhrnet.hub import create_model, list_models, register_timm
+    from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p, list_archs
 
 __version__ = '0.1.0'
 __all__ = [
@@ -23,22 +29,12 @@ __all__ = [
     'register_timm',
     'swap',
 ]
-HUB = ('create_model', 'list_models', 'register_timm')
+ROOMS = {'swap': 'config.swap', 'create_model': 'hub', 'list_models': 'hub', 'register_timm': 'hub'}
 
 install_bridges()
 
 
-def __getattr__(name: str) -> Any:
-    if name in HUB:
-        from mmhrnet import hub
-
-        return getattr(hub, name)
-    if name == 'swap':
-        from mmhrnet.config.swap import swap
-
-        return swap
-    if name in __all__:
-        from mmhrnet import models
-
-        return getattr(models, name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'mmhrnet.{ROOMS.get(name, "models")}'), name)

@@ -1,4 +1,4 @@
-"""``python -m mmhrnet``: the command ``mmhrnet`` where it is not on the path."""
+"""``python -m mmhrnet``: the command ``mmhrnet`` if it is not on the PATH."""
 
 from mmhrnet.cli import main
 

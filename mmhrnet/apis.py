@@ -1,4 +1,4 @@
-"""What the tools call, for Python: ``from mmhrnet.apis import Predictor, train``."""
+"""The commands as Python functions: ``from mmhrnet.apis import Predictor, train``."""
 
 from mmhrnet.config.edit import use_data_root, use_scratch
 from mmhrnet.config.load import load_config

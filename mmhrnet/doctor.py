@@ -1,8 +1,8 @@
 """``mmhrnet doctor``: what is installed here, what is wrong with it, and which gaps are bridged.
 
-It needs nothing but Python, for it is wanted where something is missing. The version of a library
-is asked of the distribution that its module came from, for one module may come from several:
-mmcv from ``mmcv``, ``mmcv-lite`` and ``onedl-mmcv``.
+It needs nothing but Python, because it is run when something is missing. It reads the version of a
+library from the distribution that brought its module, because several may bring the same one: mmcv
+comes from ``mmcv``, ``mmcv-lite`` and ``onedl-mmcv``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from mmhrnet.bridges import bridge_reasons
 from mmhrnet.hosts import known_hosts
 
-# Lowest version that is tested, and the name that pip knows it by. They stand in pyproject.toml
-# too, but for OpenCV, MMEngine and MMCV: a declared one would overwrite another build of theirs.
+# The lowest tested version and pip's name of each module. pyproject.toml declares them too, except
+# OpenCV, MMEngine and MMCV: pip would overwrite other builds of those that are installed.
 REQUIRED = {
     'torch': ('2.4', 'torch'),
     'torchvision': ('0.19', 'torchvision'),
@@ -39,7 +39,7 @@ REQUIRED = {
     'safetensors': ('0.4', 'safetensors'),
 }
 OTHERS = ('xtcocotools', 'setuptools', 'timm', 'onnx', 'onnxruntime', 'openvino')
-# The maintained forks have the modules of the originals under other names.
+# The maintained forks bring the same modules under other names.
 FORKS = {
     'mmengine': 'onedl-mmengine',
     'mmcv-lite': 'onedl-mmcv',
@@ -50,25 +50,23 @@ OLD_ABI = re.compile(r'numpy\.\w+ size changed|compiled using NumPy 1|_ARRAY_API
 
 
 def diagnose() -> int:
-    """Prints the tables and what is wrong, with the command that mends it; 1 if something is."""
+    """Prints versions, bridges, problems and their fixes; returns 1 if there are problems."""
     for table in (_versions(), _bridges()):
         _print_table(table)
     problems = find_problems()
-    print('Nothing is wrong.' if not problems else 'What is wrong:')
-    for problem in problems:
-        print(f'  {problem}')
+    print('What is wrong:' if problems else 'Nothing is wrong.', *problems, sep='\n  ')
     return bool(problems)
 
 
 def find_problems() -> list[str]:
-    """One line for each thing that is wrong here, with the command that mends it."""
+    """One line for each thing that is wrong here, with the command that fixes it."""
     missing = find_missing()
     found = [*([missing] if missing else []), *_doubles(), *_old()]
-    return found or _failing()  # what is missing fails everything else
+    return found or _failing()  # a missing library makes the others fail too
 
 
 def find_missing(modules: Iterable[str] = REQUIRED) -> str:
-    """What of these is not installed, with the one command that helps; empty if all is."""
+    """Names the modules that are not installed and the command that installs them; else empty."""
     missing = [module for module in modules if find_spec(module) is None]
     verb = 'is' if len(missing) == 1 else 'are'
     names = ', '.join(missing)
@@ -76,10 +74,10 @@ def find_missing(modules: Iterable[str] = REQUIRED) -> str:
 
 
 def install_command(modules: Sequence[str]) -> str:
-    """The command that brings these modules and overwrites no build that is here.
+    """The command that installs these modules without overwriting what is installed.
 
-    Of MMEngine and MMCV it names the line that is here, the original or OneDL's. An OpenCV that
-    is not called opencv-python, which these two declare, stays, and so does NumPy 1.
+    It names the OneDL distributions if MMEngine is OneDL's. It keeps NumPy 1, and any OpenCV that
+    is not opencv-python, which MMEngine and MMCV would install.
     """
     hosts = known_hosts()
     special = [hosts[module].install for module in modules if module in hosts]
@@ -100,7 +98,7 @@ def install_command(modules: Sequence[str]) -> str:
 
 
 def _tested() -> dict[str, tuple[str, str]]:
-    """Lowest version and pip's name of what is required, and of the hosts."""
+    """The lowest version and pip's name of each required module and each host."""
     hosts = {name: (host.floor, host.distribution) for name, host in known_hosts().items()}
     return {**REQUIRED, **hosts}
 
@@ -127,23 +125,22 @@ def _versions() -> list[tuple[str, ...]]:
 
 
 def _folder(module: str) -> str:
-    """Where a module is that no distribution brought, as one of PYTHONPATH."""
+    """The folder of a module that no distribution brought, for example from PYTHONPATH."""
     spec = find_spec(module)
     return str(Path(spec.origin).parent) if spec and spec.has_location and spec.origin else ''
 
 
 def _bridges() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [('bridge', 'active', 'why')]
-    for name, reason in bridge_reasons().items():
-        rows.append((name, 'yes' if reason else 'no', reason or 'not needed here'))
-    return rows
+    reasons = bridge_reasons().items()
+    rows = [(name, 'yes' if why else 'no', why or 'not needed here') for name, why in reasons]
+    return [('bridge', 'active', 'why'), *rows]
 
 
 def _doubles() -> list[str]:
     found = {
         module: distributions(module) for module in ('cv2', 'mmengine', 'mmcv', *known_hosts())
     }
-    # OneDL's own requirements bring two builds of OpenCV; of one version, either one works.
+    # OneDL's requirements bring two builds of OpenCV, which is harmless if the versions agree.
     same = len(set(map(metadata.version, found['cv2']))) == 1
     return [
         f'{module} comes from {" and ".join(names)}, which overwrite each other: '
@@ -164,23 +161,20 @@ def _old() -> list[str]:
 
 
 def _failing() -> list[str]:
-    found = []
-    for module in _tested():
-        if find_spec(module) is not None:
-            found += _import_error(module)
-    return found
+    errors = (_import_error(module) for module in _tested() if find_spec(module))
+    return list(filter(None, errors))
 
 
-def _import_error(module: str) -> list[str]:
-    """What importing says, in one line; its warnings are the libraries' own."""
+def _import_error(module: str) -> str:
+    """The error of importing a module in one line, or nothing."""
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter('ignore')
             import_module(module)
     except Exception as error:  # a module is a program, which may raise anything
         said = f'{type(error).__name__}: {error}'.strip().splitlines()[0]
-        return [f'{module} cannot be imported ({said}){_advice(error)}']
-    return []
+        return f'{module} cannot be imported ({said}){_advice(error)}'
+    return ''
 
 
 def _advice(error: Exception) -> str:
@@ -195,7 +189,7 @@ def _advice(error: Exception) -> str:
 
 
 def _major(module: str) -> int | None:
-    """Of the version that is installed."""
+    """The major version of an installed module."""
     names = distributions(module)
     return _parts(metadata.version(names[0]))[0] if names else None
 
@@ -207,7 +201,7 @@ def _parts(version: str) -> list[int]:
 def _device() -> str:
     try:
         import torch
-    except Exception:  # said among what is wrong
+    except Exception:  # it is among the problems
         return '-'
     if torch.cuda.is_available():
         return f'{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}'

@@ -1,8 +1,8 @@
-"""What a user can mend: one kind of error, whose text says what is wrong and what to do."""
+"""Errors that a user can fix. Their text says what is wrong and what to do."""
 
 
 class UserError(Exception):
-    """The base of all of them: a command prints its text in one line and exits with status 2."""
+    """The base class. A command prints the text in one line and exits with status 2."""
 
 
 class ConfigError(UserError, ValueError):
@@ -10,4 +10,4 @@ class ConfigError(UserError, ValueError):
 
 
 class TrainingError(UserError, RuntimeError):
-    """A training that cannot go on."""
+    """A training that cannot continue."""

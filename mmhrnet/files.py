@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mmhrnet.errors import UserError
 
-UNFINISHED = '.mmhrnet-'  # how the names of files begin that are still being written
+UNFINISHED = '.mmhrnet-'  # prefix of the names of files that are still being written
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-ROOM = 1 << 20  # bytes that a folder must take before work is begun: logs, configs, small pictures
+ROOM = 1 << 20  # bytes that must fit before work begins: logs, configs, small pictures
 
 
 class WriteError(UserError, OSError):
@@ -25,12 +25,12 @@ class WriteError(UserError, OSError):
 
 @contextmanager
 def beside(path: str | Path) -> Iterator[Path]:
-    """A path beside the given one to write to; it takes that one's place if nothing is raised.
+    """A temporary path to write to, which replaces the given one if nothing is raised.
 
-    The folder is made if it is absent. The suffix stays, for writers that go by it.
+    The folder is made if it does not exist. The suffix stays, for writers that depend on it.
 
     Raises:
-        WriteError: In place of what the system says.
+        WriteError: The system cannot write there.
     """
     path = Path(path)
     with writing(path):
@@ -45,7 +45,7 @@ def beside(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Says of the system's errors which path it was that could not be written."""
+    """Turns errors of the system into a WriteError that names the path."""
     try:
         yield
     except WriteError:
@@ -58,14 +58,14 @@ def check_folder(folder: str | Path) -> None:
     """Makes a folder and tries to write to it, before the work whose results go there.
 
     Raises:
-        WriteError: That is not possible, or there is less room than 1 MiB.
+        WriteError: It cannot be written to, or has less than 1 MiB of space.
     """
     with writing(folder):
         _try(_unfinished(Path(folder, 'any')))
 
 
 def check_file(path: str | Path) -> None:
-    """The same for the folder of a file, whose name must be one that can be written."""
+    """Like :func:`check_folder`, for the folder and the name of a file."""
     path = Path(path)
     with writing(path):
         _try(_unfinished(path))
@@ -86,7 +86,7 @@ def _try(path: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    if folder.is_file():  # for which the system says that it exists
+    if folder.is_file():  # mkdir would only say that it exists
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -97,5 +97,5 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    # Names of files that are no UTF-8 are in it as half characters.
+    # File names that are not UTF-8 appear in it as lone surrogates.
     write_bytes(path, content.encode('utf-8', 'backslashreplace'))

@@ -1,13 +1,13 @@
-"""What is printed."""
+"""Output to the screen."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-# Text is taken as it is: in `run[/b]` rich would see an order, and in `:smile:` a picture.
+# Text is printed as it is: else rich would interpret `run[/b]` and `:smile:`.
 CONSOLE = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def last_line(error: BaseException) -> str:
-    """What an error says; before it, torch puts the traceback of a worker."""
+    """The last line of an error's text, because torch puts the traceback of a worker before it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

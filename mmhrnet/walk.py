@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmengine.config import Config, ConfigDict
@@ -12,7 +12,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
-def dicts(node: Any) -> Iterator[ConfigDict]:
+def dicts(node: object) -> Iterator[ConfigDict]:
     """Every dict in a tree of dicts and lists, outer ones first."""
     if isinstance(node, dict):
         yield node
@@ -23,7 +23,7 @@ def dicts(node: Any) -> Iterator[ConfigDict]:
 
 
 def datasets(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[ConfigDict]:
-    """The data sets of the loaders that name files, without their wrappers."""
+    """The data sets of the loaders, without wrappers: the dicts that name files."""
     for name in loaders:
         loader = cfg.get(name)
         found = dicts(loader and loader.dataset)

@@ -304,17 +304,17 @@ def two_corners(content: dict) -> None:
 
 # Changes of a small COCO file, or what the file is instead. Its classes are cat, dog and person.
 COCO: Table = {
-    'empty file': (b'', 'is no JSON, it is empty'),
-    'cut off': (b'{"images": [{"id": 1,', 'is no JSON, it begins with'),
-    'a web page': (b'<!DOCTYPE html><html>', 'is no JSON, it begins with .*DOCTYPE'),
+    'empty file': (b'', 'is not JSON, it is empty'),
+    'cut off': (b'{"images": [{"id": 1,', 'is not JSON, it begins with'),
+    'a web page': (b'<!DOCTYPE html><html>', 'is not JSON, it begins with .*DOCTYPE'),
     'a pointer of Git LFS': (
         b'version https://git-lfs.github.com/spec/v1',
         'begins with .*version',
     ),
-    'another encoding': ('{"a": "\xe4"}'.encode('latin-1'), 'is no JSON'),
-    'nested without end': (b'[' * 100_000, 'is no JSON'),
-    'a list': (b'[]', 'holds a list instead of a dict'),
-    'a folder': (Path, 'is a folder, an annotation file is wanted'),
+    'another encoding': ('{"a": "\xe4"}'.encode('latin-1'), 'is not JSON'),
+    'nested without end': (b'[' * 100_000, 'is not JSON'),
+    'a list': (b'[]', 'contains a list instead of a dict'),
+    'a folder': (Path, 'is a folder, not an annotation file'),
     **{
         f'no {name}': (lambda content, name=name: content.pop(name) and None, f"has no '{name}'")
         for name in ('images', 'annotations', 'categories')
@@ -335,14 +335,14 @@ COCO: Table = {
         'annotation without id of 1.jpg: it has no id',
     ),
     'id a list': (image(0, id=[1]), r'image \[1\]: id is \[1\], it must be a number'),
-    'image twice': (twice('images'), 'ids of images are there twice.*id 1'),
-    'annotation twice': (twice('annotations'), 'ids of annotations are there twice.*id 1'),
+    'image twice': (twice('images'), 'ids of images that are used twice .1.:.*id 1'),
+    'annotation twice': (twice('annotations'), 'ids of annotations that are used twice.*id 1'),
     'category without name': (drop('categories', 1, 'name'), 'category 2: it has no name'),
-    'name twice': (categories('cat', 'cat', 'person'), r"\['cat'\] are there twice"),
-    'no class of the config': (categories('car', 'bus'), 'has 3 of the 3 classes not.*metainfo'),
+    'name twice': (categories('cat', 'cat', 'person'), r"\['cat'\] are used twice"),
+    'no class of the config': (categories('car', 'bus'), 'lacks 3 of the 3 classes.*metainfo'),
     'names in capitals': (categories('Cat', 'Dog', 'Person'), "'cat': did you mean 'Cat'"),
     'a name misspelt': (categories('cat', 'dogs', 'person'), "'dog': did you mean 'dogs'.*shift"),
-    'a class missing': (categories('cat', 'person'), 'the labels of the others would shift'),
+    'a class missing': (categories('cat', 'person'), 'The labels of the others would shift'),
     'another order': (categories('person', 'cat', 'dog'), 'another order.*metainfo=dict'),
     'image without file_name': (drop('images', 0, 'file_name'), 'image 1: it has no file_name'),
     'file_name empty': (image(0, file_name=''), "image 1: file_name is ''"),
@@ -354,8 +354,14 @@ COCO: Table = {
     'height a string': (image(0, height='48'), "height is '48', it must be a positive integer"),
     'width and height swapped': (image(0, width=48, height=64), r'64 wide and 48 high.*\(48, 64\)'),
     'size of a larger original': (image(2, width=640, height=480), r'\(640, 480\).*Correct width'),
-    'image elsewhere': (image(1, file_name='no.jpg'), '1 images are not in .*no.jpg.*data_prefix'),
-    'image in another folder': (image(0, file_name='train/1.jpg'), '1 images are not in'),
+    'image elsewhere': (
+        image(1, file_name='no.jpg'),
+        'images that are not in .*no.jpg.*data_prefix',
+    ),
+    'image in another folder': (
+        image(0, file_name='train/1.jpg'),
+        'images that are not in .*1.jpg',
+    ),
     'annotation without image': (
         drop('annotations', 0, 'image_id'),
         'annotation 1 of .*no image_id',
@@ -373,7 +379,7 @@ COCO: Table = {
     'box nan': (annotation(0, bbox=[1, nan, 3, 4]), 'bbox is .*nan.*of finite numbers'),
     'box of negative width': (
         annotation(0, bbox=[9, 9, -3, 4]),
-        'bbox is .*-3.*no size is negative',
+        'bbox is .*-3.*no negative size',
     ),
     'areas 0': (every(area=0), '6 of 6 annotations would be skipped.*area is 0.*width [*] height'),
     'all crowds': (every(iscrowd=1), '6 of 6 .*iscrowd is 1.*Write 0'),
@@ -384,14 +390,14 @@ COCO: Table = {
             every(category_id=9)(content),
             content['categories'].append(dict(id=9, name='bird')),
         ),
-        '6 of 6 .*its class is none of the config',
+        '6 of 6 .*its class is not one of the config',
     ),
     'images under the smallest size': (
         lambda content: [i.update(width=20, height=15) for i in content['images']] and None,
         '6 of 6 .*under filter_cfg.min_size.*min_size of the data set to 0',
     ),
     'boxes of two far corners': (two_corners, r'6 of 6 boxes end outside.*x2 - x1, y2 - y1'),
-    'boxes of two corners': (corners, '6 annotations are wrong, the first 5'),
+    'boxes of two corners': (corners, 'wrong annotations .5 of 6.:'),
     'box without height': (annotation(0, bbox=[1, 2, 3, 0]), 'smaller than a pixel'),
     'boxes relative': (
         every(bbox=[0.1, 0.2, 0.5, 0.5]),
@@ -414,11 +420,11 @@ COCO: Table = {
     'segmentation flat': (annotation(0, segmentation=[1, 2, 3, 4, 5, 6]), 'a list of polygons'),
     'polygon nan': (annotation(0, segmentation=[[1, 2, 3, nan, 5, 6]]), 'list of polygons'),
     'polygon odd': (annotation(0, segmentation=[[1, 2, 3, 4, 5, 6, 7]]), 'an odd count'),
-    'polygons lines': (more_polygons, '3 of 6 annotations would be skipped.*under 6'),
+    'polygons lines': (more_polygons, '3 of 6 annotations would be skipped.*fewer than 6'),
     'code without size': (annotation(0, segmentation={'counts': 'a'}), 'dict of size and counts'),
     'code of another size': (
         annotation(0, segmentation={'size': [64, 48], 'counts': [64 * 48]}),
-        r'size of segmentation is \[64, 48\], that of the image \[48, 64\]',
+        r'size of segmentation is \[64, 48\], that of the image is \[48, 64\]',
     ),
     'code too short': (
         annotation(0, segmentation={'size': [48, 64], 'counts': [5]}),
@@ -445,7 +451,7 @@ JOINTS: Table = {
     ),
     'joints labelled and not counted': (
         every(num_keypoints=0),
-        '6 of 6 .*num_keypoints is 0, and joints are set.*number of its joints',
+        '6 of 6 .*num_keypoints is 0, but joints are set.*number of its joints',
     ),
     'joint nan': (
         annotation(0, keypoints=[nan, 1, 2] * 17),
@@ -454,7 +460,7 @@ JOINTS: Table = {
     'visibility 3': (annotation(0, keypoints=[1, 1, 3] * 17), 'not 0, 1 or 2: 3'),
     'category of another skeleton': (
         lambda content: content['categories'][0].update(keypoints=['nose'] * 21),
-        "category 'person' has 21 keypoints, metainfo and head 17: .*describe the keypoints",
+        "category 'person' has 21 keypoints, but metainfo and head have 17: .*describe",
     ),
 }
 
@@ -469,10 +475,10 @@ def save(**options: Any) -> Callable[[Path], None]:
 
 # What an image of 64x48 is instead.
 IMAGES: Table = {
-    'image missing': (Path.unlink, '1 images are not in .*1.jpg'),
+    'image missing': (Path.unlink, 'images that are not in .*1.jpg'),
     'image of zero bytes': (lambda file: file.write_bytes(b''), '1.jpg is not a readable image'),
     'image truncated': (truncate, '1.jpg is not a readable image.*[Tt]runcated'),
-    'image a web page': (lambda file: file.write_text('<html>404</html>'), 'not a readable image'),
+    'image a web page': (lambda file: file.write_text('<html>404</html>'), 'a readable image'),
     'image a folder': (lambda file: [file.unlink(), file.mkdir()], 'There is no image .*1.jpg'),
     'image scaled': (
         lambda file: Image.new('RGB', (32, 24)).save(file),
@@ -506,22 +512,28 @@ def keypoint(index: int, **changes: Any) -> dict:
 
 # A metainfo of five keypoints, where file and head have five too.
 SKELETONS: Table = {
-    'sigmas of another skeleton': (skeleton(sigmas=[0.1] * 17), 'sigmas has 17 numbers and .* 5'),
+    'sigmas of another skeleton': (skeleton(sigmas=[0.1] * 17), 'sigmas has 17 numbers, but .* 5'),
     'weights of another skeleton': (skeleton(joint_weights=[1]), 'joint_weights has 1 numbers'),
-    'sigmas missing': (without(skeleton(), 'sigmas'), 'metainfo lacks sigmas: it takes dataset_na'),
+    'sigmas missing': (without(skeleton(), 'sigmas'), 'metainfo lacks sigmas: it needs dataset_na'),
     'link of an unknown joint': (
         skeleton(skeleton_info={0: dict(link=('joint 0', 'joint0'))}),
-        "'joint0' is no keypoint: did you mean 'joint 0'",
+        "'joint0' is not a keypoint: did you mean 'joint 0'",
     ),
-    'swap of an unknown joint': (keypoint(1, swap='left'), "'left' is no keypoint.*A swap"),
-    'swap of one side': (keypoint(1, swap='joint 2'), "swap of 'joint 1' is 'joint 2', whose own"),
+    'swap of an unknown joint': (keypoint(1, swap='left'), "'left' is not a keypoint.*A swap"),
+    'swap of one side': (
+        keypoint(1, swap='joint 2'),
+        "swap of 'joint 1' is 'joint 2', but its own",
+    ),
     'keypoints from 1': (
         skeleton(keypoint_info=dict(enumerate(skeleton()['keypoint_info'].values(), 1))),
         'must be 0 to 4, in order',
     ),
-    'keypoints a list': (skeleton(keypoint_info=['nose']), 'metainfo is no description of'),
-    'file missing': (dict(from_file='no.py'), 'metainfo is no description.*no.py'),
-    'four keypoints': (skeleton(4), 'out_channels=5, metainfo 4 keypoints: set out_channels=4'),
+    'keypoints a list': (skeleton(keypoint_info=['nose']), 'metainfo does not describe keypoints'),
+    'file missing': (dict(from_file='no.py'), 'metainfo does not describe.*no.py'),
+    'four keypoints': (
+        skeleton(4),
+        'out_channels=5, but metainfo has 4 keypoints: set out_channels=4',
+    ),
 }
 
 LABELS = np.zeros((48, 64), np.uint8)
@@ -533,17 +545,17 @@ def labels(array: np.ndarray) -> Callable[[Path], None]:
 
 # What a label map of 64x48 with classes 0 to 7 is instead.
 MAPS: Table = {
-    'map missing': (Path.unlink, '1 of 3 label maps are not there'),
+    'map missing': (Path.unlink, 'missing label maps of 3 images .1.:'),
     'map truncated': (lambda file: file.write_bytes(file.read_bytes()[:60]), 'a readable image'),
     'map a colour picture': (labels(np.zeros((48, 64, 3), np.uint8)), '3 channels.*class index'),
-    'map of another size': (labels(LABELS[:24]), 'is 64x24, its image 64x48'),
-    'map turned': (labels(LABELS.T.copy()), 'is 48x64, its image 64x48'),
+    'map of another size': (labels(LABELS[:24]), 'is 64x24, its image is 64x48'),
+    'map turned': (labels(LABELS.T.copy()), 'is 48x64, its image is 64x48'),
     'map of more classes': (
         labels(LABELS + 33),
-        r'holds the labels \[33\]: only 0 to \d+, and 255',
+        r'has the labels \[33\]: allowed are 0 to \d+, and 255',
     ),
-    'map of black and white': (labels(LABELS + 254), r'holds the labels \[254\]'),
-    'map in 16 bits': (labels(LABELS.astype(np.uint16) + 1000), r'holds the labels \[1000\]'),
+    'map of black and white': (labels(LABELS + 254), r'has the labels \[254\]'),
+    'map in 16 bits': (labels(LABELS.astype(np.uint16) + 1000), r'has the labels \[1000\]'),
 }
 
 
@@ -563,11 +575,11 @@ LISTS: Table = {
     'line blank': (line(''), "line 2: ''"),
     'class beyond the last': (line('a/1.jpg 2'), 'line 2: .*not in 0 to 1'),
     'class negative': (line('a/1.jpg -1'), "line 2: 'a/1.jpg -1'"),
-    'image of a list missing': (line('a/9.jpg 0'), '1 images are not in .*a/9.jpg'),
-    'folder of a list missing': (line('c/1.jpg 0'), '1 images are not in .*c/1.jpg'),
-    'one class': (whole(b'a/1.jpg 1\nb/1.jpg 1\n'), 'all images are of class 1, the model has 2'),
+    'image of a list missing': (line('a/9.jpg 0'), 'images that are not in .*a/9.jpg'),
+    'folder of a list missing': (line('c/1.jpg 0'), 'images that are not in .*c/1.jpg'),
+    'one class': (whole(b'a/1.jpg 1\nb/1.jpg 1\n'), 'are of class 1, but the model has 2'),
     'list empty': (whole(b''), "line 1: ''"),
-    'list no text': (whole(b'\xff\xfe\x00\x80'), 'is no list of images'),
+    'list no text': (whole(b'\xff\xfe\x00\x80'), 'is not a list of images'),
 }
 
 
@@ -580,15 +592,15 @@ def folders(*names: str) -> Callable[[Path], None]:
 
 
 FOLDERS: Table = {
-    'class folder empty': (lambda root: (root / 'images/b/1.jpg').unlink(), 'no image.*\n? *b'),
+    'class folder empty': (lambda root: (root / 'images/b/1.jpg').unlink(), 'images.*\n? *b'),
     'class folder of texts': (
         lambda root: (root / 'images/b/1.jpg').rename(root / 'images/b/1.txt'),
-        '1 class folders have no image',
+        'class folders without images .1.:',
     ),
-    'class folder too many': (folders('c'), '3 class folders, the model 2.*num_classes'),
+    'class folder too many': (folders('c'), '3 class folders, but the model has 2.*num_classes'),
     'class folder missing': (
         lambda root: [(root / 'images/b/1.jpg').unlink(), (root / 'images/b').rmdir()],
-        '1 class folders, the model 2',
+        '1 class folders, but the model has 2',
     ),
     'classified image broken': (
         lambda root: (root / 'images/a/1.jpg').write_bytes(b'GIF'),
@@ -704,7 +716,7 @@ CONFIGS: Table = {
     'scope of mini': (text(MODEL, mini=True), 'set default_scope to one of mmdet, mmpose'),
     'data root missing': (
         lambda folder: apis.make_config(DETECTOR, data_root=str(folder / 'no')),
-        'no is no folder',
+        'no is not a folder',
     ),
     'data root of another set': (
         lambda folder: check_data(apis.make_config(DETECTOR, data_root=str(folder))),
@@ -721,15 +733,15 @@ CONFIGS: Table = {
         '--cfg-options param_scheduler.9',
     ),
     'no GPU': (lambda _: check_device('cuda:99'), '--device cuda:99 .*GPU'),
-    'device unknown': (lambda _: check_device('gpu'), '--device gpu is none of'),
-    'weights no checkpoint': (weights(b'<html>'), 'a.pth cannot be had.*--from-scratch'),
+    'device unknown': (lambda _: check_device('gpu'), '--device gpu is not a device of'),
+    'weights no checkpoint': (weights(b'<html>'), 'a.pth cannot be loaded.*--from-scratch'),
     'type misspelt': (
         built(type='mmhrnet.HRnet'),
-        "HRnet' is no model of mmhrnet: did you.*'HRNet'",
+        "HRnet' is not a model of mmhrnet: did you.*'HRNet'",
     ),
     'type unknown': (
         built(type='mmhrnet.Swin'),
-        "type='mmhrnet.Swin' is no model of mmhrnet.*custom_imports",
+        "type='mmhrnet.Swin' is not a model of mmhrnet.*custom_imports",
     ),
     'argument of a type': (
         built(type='mmhrnet.HRNetV2p', in_chanels=[4], out_channels=4),

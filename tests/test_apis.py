@@ -151,7 +151,7 @@ def test_missing_weights_say_the_ways_out(checkpoint: str) -> None:
     ('kwargs', 'message'),
     [
         (dict(config='no.py'), 'There is no config no.py'),
-        (dict(config=W32, data_root='no folder'), 'no folder is no folder'),
+        (dict(config=W32, data_root='no folder'), 'no folder is not a folder'),
     ],
 )
 def test_bad_arguments(kwargs: dict, message: str) -> None:

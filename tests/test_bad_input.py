@@ -306,7 +306,7 @@ def test_a_joint_that_is_never_labelled_is_a_warning_with_its_name(
     file.write_text(json.dumps(content))
     check_data(five_joints, TRAIN)
     (record,) = caplog.records
-    assert record.message.endswith('nothing teaches 1 of the keypoints (joint 2)')
+    assert record.message.endswith('no data for 1 of the keypoints (joint 2)')
 
 
 @of(cases.IMAGES)
@@ -330,7 +330,7 @@ def test_classes_of_data_and_heads_differ(base: Callable, tmp_path: Path) -> Non
     cfg = use_coco(base(MASK_RCNN), tmp_path, coco())
     cfg.model.roi_head.bbox_head.num_classes = 80
     one_error(
-        lambda: check_data(cfg, TRAIN), 'Shared2FCBBoxHead has num_classes=80, the data set 3'
+        lambda: check_data(cfg, TRAIN), 'Shared2FCBBoxHead has num_classes=80, but the data set has'
     )
 
 
@@ -346,7 +346,7 @@ def test_few_that_the_host_skips_are_a_warning_of_one_line(
     content['annotations'][4]['bbox'] = [70, 8, 9, 9]
     check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
     (record,) = caplog.records
-    assert '2 of 29 annotations will be skipped, like annotation 4 of 2.jpg' in record.message
+    assert '2 of 29 annotations will be skipped, such as annotation 4 of 2.jpg' in record.message
     assert '\n' not in record.message
 
 
@@ -358,7 +358,7 @@ def test_the_last_class_without_objects_is_no_error(
     content['categories'].pop()
     content['annotations'] = [a for a in content['annotations'] if a['category_id'] < 3]
     check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
-    assert "has 1 of the 3 classes not ('person')" in caplog.text
+    assert "lacks 1 of the 3 classes ('person')" in caplog.text
 
 
 def test_boxes_alone_need_no_masks(base: Callable, tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_a_class_without_objects_is_a_warning_with_its_name(
         entry['iscrowd'] = int(entry['category_id'] == 2)
     check_data(use_coco(base(MASK_RCNN), tmp_path, content), TRAIN)
     (record,) = caplog.records
-    assert record.message.endswith('a.json: nothing teaches 1 of the classes (dog)')
+    assert record.message.endswith('a.json: no data for 1 of the classes (dog)')
 
 
 def test_the_advice_on_the_order_of_categories_works(base: Callable, tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_the_advice_on_the_order_of_categories_works(base: Callable, tmp_path: P
     content = coco()
     content['categories'].reverse()
     cfg = use_coco(base(MASK_RCNN), tmp_path, content)
-    one_error(lambda: check_data(cfg, TRAIN), 'in the order cat, dog, person .their ids may stay')
+    one_error(lambda: check_data(cfg, TRAIN), 'in the order cat, dog, person .the ids may stay')
     content['categories'].sort(key=lambda category: CLASSES.index(category['name']))
     content['categories'] = [dict(c, id=10 - c['id']) for c in content['categories']]
     for entry in content['annotations']:
@@ -499,7 +499,7 @@ def test_masks_of_0_and_255_are_told(segmentation: Config, tmp_path: Path) -> No
 def test_label_maps_of_one_value_are_told(value: int, segmentation: Config, tmp_path: Path) -> None:
     for index in (1, 2, 3):
         Image.fromarray(cases.LABELS + value).save(tmp_path / f'maps/{index}.png')
-    one_error(lambda: check_data(segmentation, TRAIN), f'(one|no) class .*hold .{value}.')
+    one_error(lambda: check_data(segmentation, TRAIN), f'(one|no) class .*have .{value}.')
 
 
 def test_classes_in_no_label_map_are_a_warning_with_their_names(
@@ -509,7 +509,7 @@ def test_classes_in_no_label_map_are_a_warning_with_their_names(
     check_data(segmentation, TRAIN)
     (record,) = caplog.records
     assert '5 of the classes (class 3, class 4, ' in record.message
-    assert 'in the 3 of 3 label maps looked at, they hold [1, 2, 3]' in record.message
+    assert 'in the 3 of 3 label maps looked at, which have [1, 2, 3]' in record.message
 
 
 def turn(file: Path, orientation: int) -> None:
@@ -522,7 +522,7 @@ def turn(file: Path, orientation: int) -> None:
 
 def test_images_that_exif_turns_are_told(segmentation: Config, tmp_path: Path) -> None:
     turn(tmp_path / 'images/2.jpg', 6)
-    message = "is 64x48, its image 48x64. The EXIF .*color_type='color_ignore_orientation'"
+    message = "is 64x48, its image is 48x64. The EXIF .*color_type='color_ignore_orientation'"
     one_error(lambda: check_data(segmentation, TRAIN), message)
     step = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
     segmentation.train_dataloader.dataset.pipeline = [step]
@@ -550,7 +550,9 @@ def test_a_folder_without_images_of_the_suffix(segmentation: Config) -> None:
 def test_a_list_of_images_that_are_not_there(segmentation: Config, tmp_path: Path) -> None:
     (tmp_path / 'list.txt').write_text('1\n2\n9\n')
     segmentation.train_dataloader.dataset.ann_file = 'list.txt'
-    one_error(lambda: check_data(segmentation, TRAIN), 'list.txt: 1 images are not in .*images.*9')
+    one_error(
+        lambda: check_data(segmentation, TRAIN), 'list.txt: images that are not in .*images.*9'
+    )
 
 
 @pytest.fixture
@@ -574,7 +576,7 @@ def test_classes_in_no_line_are_a_warning(
     cases.line('b/1.jpg 3')(tmp_path)
     check_data(classification, TRAIN)
     (record,) = caplog.records
-    assert record.message.endswith('list.txt: nothing teaches 1 of the classes (2)')
+    assert record.message.endswith('list.txt: no data for 1 of the classes (2)')
 
 
 def test_folders_in_another_order_than_the_classes(classification: Config) -> None:

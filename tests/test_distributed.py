@@ -359,7 +359,7 @@ def test_missing_data_is_said_once_and_ends_all_processes(tmp_path: Path) -> Non
         timeout=120,
     )
     assert result.returncode != 0
-    assert result.stderr.count('train.py: The data set is not there:') == 1
+    assert result.stderr.count('train.py: The data set was not found:') == 1
 
 
 @pytest.mark.slow

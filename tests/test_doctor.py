@@ -1,4 +1,4 @@
-"""``mmhrnet doctor`` says what is wrong and what mends it; the command needs no clone."""
+"""``mmhrnet doctor`` says what is wrong and how to fix it; the command needs no clone."""
 
 from __future__ import annotations
 

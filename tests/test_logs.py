@@ -218,7 +218,7 @@ def test_a_printed_config_is_saved_as_data_too(
     [
         (('no.py',), 'There is no config no.py'),
         ((MASK, '--save-path', 'out.txt'), r'out\.txt must end in \.py, \.json, \.yml'),
-        ((MASK, '--data-root', 'nowhere'), 'nowhere is no folder'),
+        ((MASK, '--data-root', 'nowhere'), 'nowhere is not a folder'),
         ((MASK, '--save-path', 'file/out.py'), 'file'),
     ],
 )

@@ -182,7 +182,7 @@ def test_each_of_several_runs_in_a_process_logs_to_its_own_folder(tmp_path: Path
 
 
 def test_a_work_folder_whose_name_is_no_text_is_refused() -> None:
-    with pytest.raises(apis.ConfigError, match=r'--work-dir .* is no UTF-8'):
+    with pytest.raises(apis.ConfigError, match=r'--work-dir .* is not UTF-8'):
         apis.make_config(ROOT / CLS, work_dir='run\udcff')
 
 

@@ -288,7 +288,7 @@ def test_new_style_configs_are_swapped(tmp_path: Path) -> None:
     cfg.dump(tmp_path / 'dumped.py')
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.model.backbone.type == 'mmhrnet.HRNet'
-    assert replace(again) == ['Nothing to swap: the config names mmhrnet.HRNet already']
+    assert replace(again) == ['Nothing to swap: the config uses mmhrnet already']
 
 
 def test_arguments_that_the_host_ignores_stay_without_effect() -> None:
@@ -317,8 +317,8 @@ def test_a_neck_whose_norms_would_change_stays_the_host_s() -> None:
     cfg = dict(backbone=dict(HRNET), neck=dict(FUSE, norm_cfg=norm_cfg))
     assert replace(cfg) == [
         'backbone: HRNet -> mmhrnet.HRNet',
-        'neck: HRFuseScales stays: its bottlenecks do not take its norm_cfg, as those of '
-        'mmhrnet.HRNetC would',
+        'neck: HRFuseScales stays: its bottlenecks ignore its norm_cfg, those of '
+        'mmhrnet.HRNetC would not',
     ]
     assert cfg['neck'] == dict(FUSE, norm_cfg=norm_cfg)
     same = swapped(dict(FUSE, norm_cfg=dict(type='BN', momentum=0.1)))
@@ -359,7 +359,7 @@ def test_tools_swap(
     assert Config.fromfile(saved).model.backbone.type == 'mmhrnet.HRNet'
     monkeypatch.setattr(sys, 'argv', ['tools/print_config.py', str(saved), '--swap'])
     runpy.run_path(str(ROOT / 'tools/print_config.py'), run_name='__main__')
-    assert 'Nothing to swap: the config names mmhrnet.HRNet already' in capsys.readouterr().err
+    assert 'Nothing to swap: the config uses mmhrnet already' in capsys.readouterr().err
 
 
 SMALL = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'train_dataloader.batch_size': 2}

@@ -176,7 +176,7 @@ def test_either_a_config_or_a_list(
         (('no.py',), 'There is no config no.py'),
         ((TINY_CLS, '--mini'), 'No weights are published for hrnet-w18-small-v1'),
         ((TINY_CLS, 'no.pth', '--mini'), 'There is no checkpoint no.pth'),
-        ((CONFIGS / f'mmdet/{MASK}.py',), 'The data set is not there'),
+        ((CONFIGS / f'mmdet/{MASK}.py',), 'The data set was not found'),
     ],
 )
 def test_the_reason_of_a_failure_is_the_last_line(

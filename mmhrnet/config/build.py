@@ -1,8 +1,8 @@
-"""Models of configs, and the part of them that maps images to tensors."""
+"""The part of a config's model that maps images to tensors."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -15,10 +15,10 @@ from mmhrnet.hosts import find_host, host_of
 
 
 class TensorModel(nn.Module):
-    """What a host's model does between its preprocessing and its decoding.
+    """A host's model between its preprocessing and its decoding.
 
     Input: normalized images ``(N, 3, H, W)``. Output: a tuple of tensors, those of the head or,
-    without it, the maps of the neck.
+    without it, the feature maps of the neck.
     """
 
     def __init__(self, model: nn.Module, with_head: bool) -> None:
@@ -38,8 +38,8 @@ class Normalization(NamedTuple):
 
     Attributes:
         channels: 'RGB' or 'BGR', their order in the input.
-        mean: Subtracted from each channel, of 0 to 255.
-        std: What the difference is divided by.
+        mean: Subtracted from each channel, whose values are 0 to 255.
+        std: Divides each channel after that.
     """
 
     channels: str
@@ -54,24 +54,21 @@ class Normalization(NamedTuple):
 
 
 def normalization(cfg: Config) -> Normalization:
-    """The normalization that the config says, on its top level or inside the model."""
-    said: dict[str, Any] = {
-        **(cfg.get('data_preprocessor') or {}),
-        **cfg.model.get('data_preprocessor', {}),
-    }
-    to_rgb = said.get('bgr_to_rgb') or said.get('to_rgb') or False
-    mean, std = said.get('mean') or [0] * 3, said.get('std') or [1] * 3
+    """The normalization of a config, from its top level or from inside its model."""
+    given = {**(cfg.get('data_preprocessor') or {}), **cfg.model.get('data_preprocessor', {})}
+    to_rgb = given.get('bgr_to_rgb') or given.get('to_rgb')
+    mean, std = given.get('mean') or [0] * 3, given.get('std') or [1] * 3
     return Normalization('RGB' if to_rgb else 'BGR', list(mean), list(std))
 
 
 def build_tensor_model(cfg: Config) -> TensorModel:
     """The tensor part of a config's model, without its pretrained weights.
 
-    Pose, segmentation and classification come with their heads; detectors and bottom-up pose
-    estimators without, because what those do depends on the image.
+    Pose, segmentation and classification come with their heads. Detectors and bottom-up pose
+    estimators come without, because what their heads do depends on the image.
 
     Raises:
-        ConfigError: A type or argument that is unknown, or a model that cannot be.
+        ConfigError: A type or argument is unknown, or the model cannot be built.
     """
     init_default_scope(cfg.default_scope)
     use_scratch(cfg)
@@ -81,11 +78,10 @@ def build_tensor_model(cfg: Config) -> TensorModel:
 
 
 def input_size(cfg: Config) -> tuple[int, int]:
-    """Height and width that the config feeds to its network, where it says so."""
-    codec, crop = cfg.get('codec'), cfg.get('crop_size')
-    if codec is not None:
-        width, height = codec['input_size']
+    """Height and width that the config feeds to its network; default: those of its host."""
+    if cfg.get('codec') is not None:
+        width, height = cfg.codec.input_size
         return height, width
-    if crop is not None:
-        return tuple(crop)
+    if cfg.get('crop_size') is not None:
+        return tuple(cfg.crop_size)
     return host_of(cfg).input_size

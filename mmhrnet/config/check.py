@@ -1,4 +1,4 @@
-"""Looks for the files of a config before any time is spent."""
+"""Checks a config and its files before any time is spent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -27,19 +26,19 @@ LOGGER = logging.getLogger(__name__)
 UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the (?P<scope>\w+)::(?P<kind>.+?) registry')
 WRONG_ARGUMENT = re.compile(r'.*__init__\(\) (got an unexpected keyword|missing \d+ required)')
 NOT_INSTALLED = re.compile('install', re.IGNORECASE)
-TORCH_SAYS = {  # part of what it says: what that means here
+TORCH_SAYS = {  # part of a message of torch: what it means here
     'Expected to have finished reduction': (
-        'Several processes wait for a gradient of each parameter, and some get none. If the head '
-        'uses the highest resolution alone, set model.backbone.multiscale_output=False, which '
-        'leaves out what makes the other maps; else set find_unused_parameters=True'
+        'Several processes wait for a gradient of each parameter, and some parameters get none. If '
+        'the head uses only the highest resolution, set model.backbone.multiscale_output=False, '
+        'which drops the layers of the other maps; else set find_unused_parameters=True'
     ),
     'No working C++ compiler': (
-        'compile needs a C++ compiler, and there is none here: install g++ (or name one by the '
+        'compile needs a C++ compiler, and none was found: install g++ (or name one in the '
         'variable CXX), or set compile=False'
     ),
 }
 LOADER_OPTIONS = ('batch_size', 'num_workers', 'persistent_workers', 'prefetch_factor', 'timeout')
-# Keys of MMCV 1.x, which nothing reads any more, and those that took their place.
+# Keys of MMCV 1.x, which nothing reads any more, and those that replaced them.
 OLD_KEYS = {
     'data': 'train_dataloader, val_dataloader, test_dataloader (batch_size for samples_per_gpu)',
     'optimizer': 'optim_wrapper.optimizer',
@@ -64,7 +63,7 @@ OLD_KEYS = {
     'seed': 'randomness.seed',
     'deterministic': 'randomness.deterministic',
 }
-# Some configs of the hosts have these left over themselves.
+# Some configs of the hosts still contain these.
 LEFT_OVER = (
     *('data', 'optimizer', 'optimizer_config', 'runner', 'total_iters', 'evaluation'),
     *('cudnn_benchmark', 'fp16'),
@@ -73,42 +72,42 @@ NO_DATA = """Four ways out:
   --data-root PATH  the same data set elsewhere, with these files below it
   --mini            the embedded data set: no download, minutes on a CPU
   put the data set where the config looks for it, relative to this folder
-  python tools/download_dataset.py --list  those that it fetches, and how to get the others"""
+  python tools/download_dataset.py --list  how to get each data set"""
 NO_PERSONS = """
-Person detections are a download of mmpose's; without them, the true boxes serve:
+Person detections are a download of mmpose. To test without them, on the annotated boxes:
   --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None"""
 NO_WEIGHTS = """Three ways out:
-  --from-scratch  random weights, and norms that gather their own statistics
+  --from-scratch  random weights, and norms that learn their own statistics
   --cfg-options model.backbone.init_cfg.checkpoint=PATH  a checkpoint on this machine
   a network connection, once: the file then stays in torch's cache"""
 
 
 def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
-    """Raises a ConfigError that lists what is not there, or names what is wrong in the data."""
+    """Raises a ConfigError that lists the missing files, or says what is wrong in the data."""
     check_paths(cfg, loaders)
-    with config_errors():  # steps of the pipelines are built
+    with config_errors():  # it builds steps of the pipelines
         check_contents(cfg, loaders)
 
 
 def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
-    """Raises a ConfigError that lists each annotation file and image folder that is not there."""
+    """Raises a ConfigError that lists each missing annotation file and image folder."""
     _check_loaders(cfg, loaders)
     paths = [path for dataset in datasets(cfg, loaders) for path in _paths(dataset)]
     missing = sorted({str(path) for path in paths if not path.exists()})
     if missing:
         persons = NO_PERSONS if any('person_detection' in path for path in missing) else ''
-        lines = '\n  '.join(['The data set is not there:', *missing])
+        lines = '\n  '.join(['The data set was not found:', *missing])
         raise ConfigError(f'{lines}\n{NO_DATA}{persons}')
 
 
 def check_weights(cfg: Config) -> None:
-    """Raises a ConfigError if weights to start from cannot be had; a download is done now."""
+    """Downloads the weights to start from; a ConfigError if they cannot be loaded."""
     for checkpoint in _pretrained(cfg.model):
         try:
             CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
         except (OSError, CheckpointError) as error:
             raise ConfigError(
-                f'The pretrained weights {checkpoint} cannot be had: {error}\n{NO_WEIGHTS}'
+                f'The pretrained weights {checkpoint} cannot be loaded: {error}\n{NO_WEIGHTS}'
             ) from error
     if cfg.get('load_from'):  # to resume too
         try:
@@ -118,25 +117,29 @@ def check_weights(cfg: Config) -> None:
 
 
 def check_device(device: str | None) -> str:
-    """The device, or the GPU where there is one; a ConfigError if torch does not see it."""
+    """The device; default: the GPU if there is one.
+
+    Raises:
+        ConfigError: Torch does not know the device, or sees no GPU.
+    """
     if device is None:
         return 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
         raise ConfigError(
-            f"--device {device} is none of torch's: use cpu, cuda or cuda:1"
+            f'--device {device} is not a device of torch: use cpu, cuda or cuda:1'
         ) from error
     if kind == 'cuda' and not torch.cuda.is_available():
         raise ConfigError(f'--device {device} needs a GPU, and torch sees none here')
     return device
 
 
-def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
-    """Merges ``--cfg-options``; says of a new key which known one it may be meant to be.
+def merge_options(cfg: Config, options: Mapping[str, object] | None) -> None:
+    """Merges ``--cfg-options``, with a warning for a new key that is close to a known one.
 
     Raises:
-        ConfigError: An option inside of something that has no keys, or beyond the end of a list.
+        ConfigError: An option inside something that has no keys, or beyond the end of a list.
     """
     for key, value in (options or {}).items():
         name = key.partition('.')[0]
@@ -151,29 +154,30 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
 
 
 def check_old_keys(cfg: Config) -> None:
-    """Raises a ConfigError that says what became of each key of MMCV 1.x; nothing reads them.
+    """Raises a ConfigError that names the replacement of each key of MMCV 1.x.
 
-    Where all that there are may be left over in a config of a host, this is a warning.
+    It is a warning if configs of the hosts still contain the same keys.
     """
     found = [name for name in OLD_KEYS if cfg.get(name) not in (None, False, {}, [])]
     left_over = set(found) <= set(LEFT_OVER)
-    if left_over and 'optim_wrapper' in cfg:  # many configs of mmseg name it so before they use it
+    if left_over and 'optim_wrapper' in cfg:  # many configs of mmseg use it as a variable
         found = [name for name in found if name != 'optimizer']
     if not found:
         return
     lines = [f'{name}: now {OLD_KEYS[name]}' for name in found]
-    message = '\n  '.join(['Nothing reads these keys of MMCV 1.x:', *lines])
+    message = '\n  '.join(['These keys of MMCV 1.x have no effect:', *lines])
     if not left_over:
-        raise ConfigError(f'{message}\nMove what they say to the new keys, and remove them')
+        raise ConfigError(f'{message}\nMove their values to the new keys, and remove them')
     LOGGER.warning('%s', message)
 
 
 def _warn_of_new_key(cfg: Config, key: str) -> None:
-    node: Any = cfg
+    node: object = cfg
     for part in key.split('.'):
         if not isinstance(node, (Config, ConfigDict)):
             return
-        hint = '' if part in node else suggest(part, [str(name) for name in node.keys()])  # noqa: SIM118 (of a Config, not its file)
+        known = [str(name) for name in node.keys()]  # noqa: SIM118 (a Config iterates otherwise)
+        hint = '' if part in node else suggest(part, known)
         if hint:
             LOGGER.warning('--cfg-options %s: the config has no %r, %sIt is added', key, part, hint)
         node = node.get(part)
@@ -181,7 +185,7 @@ def _warn_of_new_key(cfg: Config, key: str) -> None:
 
 @contextmanager
 def config_errors() -> Iterator[None]:
-    """Turns what a config makes registries, hosts and torch raise into a ConfigError."""
+    """Turns errors of registries, hosts and torch that a config causes into a ConfigError."""
     try:
         yield
     except UserError:
@@ -201,7 +205,7 @@ def _explain(error: Exception, text: str) -> str:
         scope = prefix or unknown['scope']
         hint = suggest(name, _registered(scope, kind))
         return (
-            f'type={unknown["type"]!r} is no {kind} of {scope}: {hint}Correct it, or name the '
+            f'type={unknown["type"]!r} is not a {kind} of {scope}: {hint}Correct it, or name the '
             'module that registers it in custom_imports'
         )
     if isinstance(error, TypeError):
@@ -215,7 +219,7 @@ def _explain(error: Exception, text: str) -> str:
 
 
 def _registered(scope: str, kind: str) -> set[str]:
-    """Names of the types of a kind, those of the registries above it included."""
+    """Names of the types of a kind, including those of the parent registries."""
     module = sys.modules.get(f'{scope}.registry')
     found = [r for r in vars(module or object).values() if isinstance(r, Registry)]
     registry = next((r for r in found if (r.scope, r.name) == (scope, kind)), None)
@@ -227,25 +231,21 @@ def _registered(scope: str, kind: str) -> set[str]:
 
 
 def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
+    if cfg.get(loaders[0]) is None:
+        raise ConfigError(f'The config has no {loaders[0]}: set one, as the configs in configs/ do')
     for name in loaders:
         loader = cfg.get(name)
-        if loader is None and name == loaders[0]:
-            raise ConfigError(f'The config has no {name}: set one, as those in configs/ do')
-        if loader is not None and not isinstance(loader, dict):
+        if loader is None:
+            continue
+        if not isinstance(loader, dict):
             raise ConfigError(f'{name} must be a dict with a dataset, it is {loader!r}')
-        if loader is not None and not isinstance(loader.get('dataset'), dict):
+        if not isinstance(loader.get('dataset'), dict):
             raise ConfigError(f'{name}.dataset must be a dict, it is {loader.get("dataset")!r}')
-        if loader is not None:
-            _try_loader(name, loader)
-
-
-def _try_loader(name: str, loader: ConfigDict) -> None:
-    """Hands the options of a loader to torch, with data that start no worker."""
-    options = {key: loader[key] for key in LOADER_OPTIONS if key in loader}
-    try:
-        DataLoader(range(1), **options)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f'{name} cannot be used here: {error}') from error
+        options = {key: loader[key] for key in LOADER_OPTIONS if key in loader}
+        try:  # torch checks them; no worker starts without an iteration
+            DataLoader(range(1), **options)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'{name} cannot be used here: {error}') from error
 
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:

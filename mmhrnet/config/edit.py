@@ -1,9 +1,8 @@
-"""Edits of a host's config that the command line asks for."""
+"""Edits of a host's config for the options of the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -17,10 +16,10 @@ def use_data_root(cfg: Config, root: str | Path) -> None:
     """Moves every path of data sets and evaluators from their data root to another one.
 
     Raises:
-        ConfigError: ``root`` is no folder.
+        ConfigError: ``root`` is not a folder.
     """
     if not Path(root).is_dir():
-        raise ConfigError(f'--data-root {root} is no folder')
+        raise ConfigError(f'--data-root {root} is not a folder')
     olds = {dataset.data_root for dataset in datasets(cfg) if dataset.get('data_root')}
     for node in dicts([cfg.get(name) for name in (*LOADERS, *EVALUATORS)]):
         for key, value in node.items():
@@ -30,17 +29,17 @@ def use_data_root(cfg: Config, root: str | Path) -> None:
 
 
 def use_visualizer(cfg: Config) -> None:
-    """The host's, where the config names none: MMEngine's own draws no predictions."""
+    """Sets the host's visualizer if there is none, because MMEngine's draws no predictions."""
     host = find_host(cfg)
     if host and not cfg.get('visualizer'):
         cfg.visualizer = dict(type=host.visualizer, vis_backends=[dict(type='LocalVisBackend')])
 
 
 def use_train_split(cfg: Config) -> None:
-    """Tests on the training data, through the pipeline of the test.
+    """Tests on the training data, with the pipeline of the test.
 
     Raises:
-        ConfigError: The training data set is one that wraps others.
+        ConfigError: The training data set wraps others.
     """
     train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
     if train.get('type') != test.get('type'):
@@ -49,19 +48,20 @@ def use_train_split(cfg: Config) -> None:
     for key in ('ann_file', 'data_prefix', 'split'):
         if key in train:
             test[key] = train[key]
-    test.update({key: None for key in ('bbox_file',) if key in test})
+    if 'bbox_file' in test:
+        test.bbox_file = None
     if before:
         for node in dicts(cfg.test_evaluator):
             if str(node.get('ann_file', '')).endswith(before):
                 node.ann_file = node.ann_file.removesuffix(before) + train.ann_file
 
 
-def _is_below(value: Any, folder: str) -> bool:
+def _is_below(value: object, folder: str) -> bool:
     return isinstance(value, str) and Path(value).is_relative_to(folder)
 
 
 def use_scratch(cfg: Config) -> None:
-    """Random weights, and norms that gather their own statistics."""
+    """Sets random weights, and norms that learn their own statistics."""
     cfg.load_from = None
     for module in dicts(cfg.model):
         if (module.get('init_cfg') or {}).get('type') == 'Pretrained':
@@ -73,33 +73,35 @@ def use_scratch(cfg: Config) -> None:
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """The argument, else the config's, else ``work_dirs/<name of the config>``.
+    """Sets the argument, else keeps the config's, else takes ``work_dirs/<name of the config>``.
 
     Raises:
-        ConfigError: A name that is no UTF-8.
+        ConfigError: The name is not UTF-8.
     """
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
     try:
-        cfg.work_dir.encode()  # as configs, logs and checkpoints name it
+        cfg.work_dir.encode()  # for it is written to configs, logs and checkpoints
     except UnicodeEncodeError as error:
-        raise ConfigError(f'--work-dir {cfg.work_dir} is no UTF-8: choose another name') from error
+        raise ConfigError(f'--work-dir {cfg.work_dir} is not UTF-8: choose another name') from error
 
 
 def set_training(
     cfg: Config, *, resume: str | None, amp: bool, auto_scale_lr: bool, no_validate: bool
 ) -> None:
-    """The host libraries' training flags.
+    """Applies the training flags of the host libraries.
 
     Raises:
-        ConfigError: A flag that this config has nothing to set for, or nothing to train by.
+        ConfigError: The config has no part that a flag changes, or nothing to train with.
     """
     for key in ('train_cfg', 'optim_wrapper'):
         if not isinstance(cfg.get(key), dict):
-            raise ConfigError(f'The config has no {key} dict: set one, as those in configs/ do')
+            raise ConfigError(
+                f'The config has no {key} dict: set one, as the configs in configs/ do'
+            )
     if resume and resume != 'auto' and '://' not in resume and not Path(resume).is_file():
         raise ConfigError(
-            f'--resume {resume} is no file: name a checkpoint, or give --resume without a value '
-            'for the latest of the work folder'
+            f'--resume {resume} is not a file: name a checkpoint, or give --resume without a value '
+            'for the latest one of the work folder'
         )
     if resume:
         cfg.resume = True

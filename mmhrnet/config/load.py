@@ -1,4 +1,4 @@
-"""Reads configs: a file, or the name of one that is installed."""
+"""Reads configs from files, or by the name of an installed one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
 def load_config(path: str | Path) -> Config:
-    """Reads a config of any host, a file or the name of an installed one, ``mmdet::NAME``.
+    """Reads a config of any host: a file, or the name of an installed one like ``mmdet::NAME``.
 
     Raises:
         ConfigError: The file does not exist, cannot be read, or has no model.
@@ -38,12 +38,12 @@ def load_config(path: str | Path) -> Config:
     if absent:
         raise ConfigError(f'The config {path} cannot be built: {absent}')
     if not isinstance(cfg.get('model'), dict):
-        raise ConfigError(f"The config {path} has no 'model': set one, or name a _base_ with one")
+        raise ConfigError(f"The config {path} has no 'model': set one, or a _base_ that has one")
     return cfg
 
 
 def _installed_config(name: str) -> Path:
-    """Where the library keeps the config that it is asked for as ``mmhrnet::mmdet/NAME``."""
+    """The file of a config that is named like ``mmhrnet::mmdet/NAME``."""
     library, _, config = name.partition('::')
     spec = find_spec(library) if library.isidentifier() else None
     if spec is None or spec.origin is None:
@@ -52,8 +52,8 @@ def _installed_config(name: str) -> Path:
 
 
 def _close_configs(file: Path) -> str:
-    """Where to look for a config that is not there, or what it may be meant to be."""
+    """The name of a similar config, or where to find the names."""
     own = sorted(CONFIGS.glob('mm*/*.py'))
     close = get_close_matches(file.stem, [path.stem for path in own], n=1, cutoff=0.8)
     names = [f'mmhrnet::{path.parent.name}/{path.stem}' for path in own if path.stem in close]
-    return f'did you mean {names[0]}?' if names else 'mmhrnet models lists those of mmhrnet'
+    return f'did you mean {names[0]}?' if names else '`mmhrnet models` lists the configs of mmhrnet'

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
+from typing_extensions import TypedDict, Unpack
 
 from mmhrnet.config.check import check_old_keys, merge_options
 from mmhrnet.config.edit import set_work_dir, use_data_root, use_scratch, use_visualizer
 from mmhrnet.config.load import load_config
 from mmhrnet.config.mini import fit_schedule, use_mini
-from mmhrnet.config.processes import is_first
+from mmhrnet.config.processes import Launcher, is_first
 from mmhrnet.config.swap import replace
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import beside
 
 SUFFIXES = ('.py', '.json', '.yml')
+
+
+class Edits(TypedDict, total=False):
+    """The arguments of :func:`make_config`, for functions that pass them on."""
+
+    work_dir: str | None
+    data_root: str | None
+    swap: bool
+    mini: bool
+    from_scratch: bool
+    cfg_options: Mapping[str, object] | None
+    launcher: Launcher
 
 
 def make_config(
@@ -28,14 +41,14 @@ def make_config(
     swap: bool = False,
     mini: bool = False,
     from_scratch: bool = False,
-    cfg_options: dict[str, Any] | None = None,
-    launcher: str = 'none',
+    cfg_options: Mapping[str, object] | None = None,
+    launcher: Launcher = 'none',
 ) -> Config:
     """Reads a config and applies the arguments that training and testing share.
 
     Raises:
-        ConfigError: No such config, no such data root, nothing to ``swap``, or a config that
-            ``mini`` does not take.
+        ConfigError: The config or data root does not exist, there is nothing to ``swap``, or
+            ``mini`` does not support the config.
     """
     cfg = load_config(config)
     replaced = replace(cfg) if swap else []
@@ -58,15 +71,17 @@ def make_config(
     return cfg
 
 
-def print_config(config: str | Path, *, save_path: str | None = None, **shared: Any) -> None:
-    """Prints what :func:`make_config` makes, and writes it to a file that reads the same.
+def print_config(
+    config: str | Path, *, save_path: str | None = None, **edits: Unpack[Edits]
+) -> None:
+    """Prints the config that :func:`make_config` makes, and writes it to a file if asked to.
 
     Raises:
-        ConfigError: Another suffix, or a config that its text does not hold.
+        ConfigError: The suffix is unknown, or the file would read as another config.
     """
     if save_path and Path(save_path).suffix not in SUFFIXES:
         raise ConfigError(f'--save-path {save_path} must end in {", ".join(SUFFIXES)}')
-    cfg = make_config(config, **shared)
+    cfg = make_config(config, **edits)
     print(cfg.pretty_text)
     if save_path:
         _save(cfg, save_path)

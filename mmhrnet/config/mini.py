@@ -1,4 +1,4 @@
-"""A schedule, a size and a data set with which a config of each task learns on two CPU cores."""
+"""``--mini``: a schedule, a size and a data set for learning on two CPU cores."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def use_mini(cfg: Config, data_root: str | Path | None = None) -> None:
         data_root: Root of a data set in the layout of the config's; None is the embedded one.
 
     Raises:
-        ConfigError: A config of another kind, or a root that is no folder.
+        ConfigError: The config is of another kind, or the root is not a folder.
     """
     host = host_of(cfg)
     if host.mini is None:
         takes = ', '.join(name for name, other in known_hosts().items() if other.mini)
-        raise ConfigError(f'--mini takes configs of {takes}; this one is of {host.name}')
+        raise ConfigError(f'--mini supports configs of {takes}; this one is of {host.name}')
     use_scratch(cfg)
     for name in LOADERS:
         cfg[name].update(num_workers=0, persistent_workers=False)
@@ -43,7 +43,7 @@ def use_mini(cfg: Config, data_root: str | Path | None = None) -> None:
 
 
 def fit_schedule(cfg: Config) -> None:
-    """Ends the learning rate's decay with the training, whose length an option may have changed."""
+    """Ends the decay of the learning rate with the training, whose length an option may change."""
     for scheduler in cfg.param_scheduler:
         if scheduler.type == 'CosineAnnealingLR':
             scheduler.end = max(cfg.train_cfg.max_iters, scheduler.begin + 1)
@@ -52,8 +52,8 @@ def fit_schedule(cfg: Config) -> None:
 def _learn_from_scratch(model: ConfigDict) -> None:
     """Blocks that start as the identity and a normalized pyramid learn sooner.
 
-    So do Kaiming's weights than the small normal ones of pose: after 150 iterations on real people
-    0.61 of the joints are found instead of 0.27.
+    Kaiming's weights also learn sooner than the small normal ones of pose: after 150 iterations on
+    real people, 0.61 of the joints are found instead of 0.27.
     """
     for part in dicts(model):
         if part.get('type') == 'mmhrnet.HRNet':

@@ -1,14 +1,16 @@
-"""Which of the processes that a launcher started this one is."""
+"""The number of this process among those that a launcher started."""
 
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from mmengine.config import Config
 
 from mmhrnet.errors import ConfigError
 
-# Where each launcher says which process of its machine this is.
+Launcher = Literal['none', 'pytorch', 'slurm', 'mpi']
+# The variables in which each launcher gives the number of a process on its machine.
 LOCAL_RANKS = {
     'pytorch': 'LOCAL_RANK',
     'slurm': 'SLURM_LOCALID',
@@ -23,10 +25,10 @@ COMMANDS = {
 
 
 def is_first(cfg: Config) -> bool:
-    """Whether this process is the first one of its machine.
+    """Whether this process is the first one on its machine.
 
     Raises:
-        ConfigError: The process was not started by the launcher of the config.
+        ConfigError: The launcher of the config did not start this process.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':

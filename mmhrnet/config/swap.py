@@ -1,13 +1,13 @@
-"""A host's config on mmhrnet without an edit."""
+"""Puts mmhrnet into a host's config."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmhrnet.config.check import config_errors
 from mmhrnet.errors import ConfigError
@@ -17,37 +17,38 @@ from mmhrnet.models.archs import extra_switches
 AnyConfig = TypeVar('AnyConfig', Config, dict)
 
 OURS = {'HRNet': 'HRNet', 'HRFPN': 'HRNetV2p', 'HRFuseScales': 'HRNetC'}
-# What some host's HRNet does otherwise, as the HRNet of a host that is not of that kind does it.
+# Arguments whose default differs in the HRNet of some host, with the default of the others.
 DEFAULTS = dict(norm_eval=False, upsample='nearest', multiscale_output=True, init_cfg=None)
-# HRFuseScales leaves the start of its convolutions to their layers.
+# HRFuseScales leaves its convolutions as their layers initialize them.
 FUSE_INIT = dict(type='Normal', layer='Linear', std=0.01)
-FUSE_NORMS = (None, dict(type='BN'), dict(type='BN', momentum=0.1))  # all of them its default
+FUSE_NORMS = (None, dict(type='BN'), dict(type='BN', momentum=0.1))  # all are its default
 
 
 class Part(NamedTuple):
     """A dict of a config that a registry builds."""
 
     path: str  # such as 'model.backbone'
-    cfg: Any
-    scope: str | None  # the library that names without a prefix are of
+    cfg: ConfigDict
+    scope: str | None  # the library of names without a prefix
     library: str | None  # the library of its own type; None is that of the registry that builds it
     name: str
 
 
 def swap(cfg: AnyConfig) -> AnyConfig:
-    """Puts mmhrnet in the place of a host's HRNet, HRFPN and HRFuseScales; prints what it replaced.
+    """Replaces a host's HRNet, HRFPN and HRFuseScales by those of mmhrnet, and prints what it did.
 
-    The state-dict keys and the numbers stay those of the host's own, so that its weights load.
+    The state-dict keys and the numbers stay the host's, so that its weights load.
 
     Args:
         cfg: A config or a part of one, such as its model; edited in place. Names like
-            ``'mmdet.HRNet'`` and classes keep the defaults of their library, whoever builds them.
+            ``'mmdet.HRNet'`` and classes keep the defaults of their library, whichever registry
+            builds them.
 
     Returns:
         ``cfg`` itself.
 
     Raises:
-        ConfigError: There is nothing in it to replace.
+        ConfigError: It contains nothing to replace.
 
     Example:
         >>> swap(dict(type='HRFPN', in_channels=[18, 36, 72, 144], out_channels=256))['type']
@@ -58,11 +59,7 @@ def swap(cfg: AnyConfig) -> AnyConfig:
 
 
 def replace(cfg: Config | dict) -> list[str]:
-    """As :func:`swap`.
-
-    Returns:
-        One line for each part that it replaced, and for each that has to stay.
-    """
+    """Like :func:`swap`, but returns a line for each part that it replaced or had to keep."""
     if not isinstance(cfg, (Config, dict)):
         raise ConfigError(
             f'swap takes a config, not {cfg!r}: read it first, with mmengine.Config.fromfile'
@@ -70,7 +67,7 @@ def replace(cfg: Config | dict) -> list[str]:
     found = list(_parts(cfg, '', cfg.get('default_scope')))
     parts = [part for part in found if part.name in OURS and part.library != 'mmhrnet']
     if not parts and any(p.library == 'mmhrnet' and p.name in OURS for p in found):
-        return ['Nothing to swap: the config names mmhrnet.HRNet already']
+        return ['Nothing to swap: the config uses mmhrnet already']
     lines = [_why_it_stays(part) or _replace(part) for part in parts]
     if not any(' -> ' in line for line in lines):
         hosts = ', '.join(known_hosts())
@@ -81,8 +78,8 @@ def replace(cfg: Config | dict) -> list[str]:
     return lines
 
 
-def _parts(node: Any, path: str, scope: str | None) -> Iterator[Part]:
-    children: Any = ()
+def _parts(node: object, path: str, scope: str | None) -> Iterator[Part]:
+    children: Iterable[tuple[object, object]] = ()
     if isinstance(node, (Config, dict)):
         scope = node.get('_scope_', scope)
         yield Part(path or 'config', node, scope, *_type(node.get('type'), scope))
@@ -93,8 +90,8 @@ def _parts(node: Any, path: str, scope: str | None) -> Iterator[Part]:
         yield from _parts(child, f'{path}.{key}' if path else str(key), scope)
 
 
-def _type(kind: Any, scope: str | None) -> tuple[str | None, str]:
-    """Library and name of a type: of ``'HRNet'``, ``'mmdet.HRNet'``, a dotted path or a class."""
+def _type(kind: object, scope: str | None) -> tuple[str | None, str]:
+    """Library and name of a type: ``'HRNet'``, ``'mmdet.HRNet'``, a dotted path or a class."""
     if isinstance(kind, type):
         kind = f'{kind.__module__}.{kind.__qualname__}'
     if not isinstance(kind, str):
@@ -108,8 +105,8 @@ def _why_it_stays(part: Part) -> str:
         return f'{part.path}: {part.name} of {part.library} stays'
     if part.name == 'HRFuseScales' and part.cfg.get('norm_cfg') not in FUSE_NORMS:
         return (
-            f'{part.path}: HRFuseScales stays: its bottlenecks do not take its norm_cfg, as those '
-            'of mmhrnet.HRNetC would'
+            f'{part.path}: HRFuseScales stays: its bottlenecks ignore its norm_cfg, those of '
+            'mmhrnet.HRNetC would not'
         )
     return ''
 
@@ -128,7 +125,7 @@ def _replace(part: Part) -> str:
 
 
 def _keep_defaults(part: Part) -> None:
-    """Writes out what another library than the one that builds it would have as its default."""
+    """Writes the defaults of its library into a part that another library builds."""
     cfg, library = part.cfg, part.library
     host = known_hosts().get(library or '')
     if host is None:

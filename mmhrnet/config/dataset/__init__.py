@@ -1,1 +1,1 @@
-"""What a data set has to be, checked before any time is spent on it."""
+"""Checks of data sets before any time is spent on them."""

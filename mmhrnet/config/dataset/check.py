@@ -1,23 +1,18 @@
-"""Which check the data sets of a config get, by the form of their files."""
+"""Checks the data sets of a config, by the form of their files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from mmhrnet.config.dataset.coco import CocoTask, check_coco
-from mmhrnet.config.dataset.labels import (
-    IMAGES,
-    ClassTask,
-    MapTask,
-    check_class_list,
-    check_label_maps,
-)
+from mmhrnet.config.dataset.coco import CocoTask
+from mmhrnet.config.dataset.labels import IMAGES, ClassTask, MapTask
 from mmhrnet.config.dataset.loader import Loader, make_loader
 from mmhrnet.config.dataset.skeletons import check_skeleton
 from mmhrnet.errors import ConfigError
@@ -26,24 +21,27 @@ from mmhrnet.hosts.host import DataForm
 from mmhrnet.walk import LOADERS, datasets, dicts
 
 HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
-CHECKS: dict[type, Callable[[Any], None]] = {
-    CocoTask: check_coco,
-    MapTask: check_label_maps,
-    ClassTask: check_class_list,
-}
+BASE_SEG = {'img_suffix': '.jpg', 'seg_map_suffix': '.png', 'reduce_zero_label': False}
+
+
+class Task(Hashable, Protocol):
+    """What a config takes from a data set."""
+
+    def check(self) -> None:
+        """Raises a ConfigError for something in the data that the host would fail on."""
 
 
 def check_contents(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
     """Checks annotations, and a sample of the images, of those data sets whose form is known.
 
     Raises:
-        ConfigError: Something in the data that the host would fail on.
+        ConfigError: The host would fail on something in the data.
     """
     for task in dict.fromkeys(task for name in loaders for task in _tasks(cfg, name)):
-        CHECKS[type(task)](task)
+        task.check()
 
 
-def _tasks(cfg: Config, loader: str) -> Iterator[Any]:
+def _tasks(cfg: Config, loader: str) -> Iterator[Task]:
     evaluator = cfg.get(loader.replace('dataloader', 'evaluator'))
     labelled = not any(part.get('format_only') for part in dicts(evaluator))
     host = find_host(cfg)
@@ -59,7 +57,7 @@ def _type(dataset: ConfigDict) -> str:
 
 
 def _path(dataset: ConfigDict, *names: str) -> Path:
-    """The root, then the first of these parts of the prefix that is there."""
+    """The root, then the first of these parts that the prefix has."""
     prefix = dataset.get('data_prefix') or dataset.get('split') or ''
     if isinstance(prefix, dict):
         prefix = next((prefix[name] for name in names if prefix.get(name)), '')
@@ -71,8 +69,8 @@ def _file(dataset: ConfigDict) -> Path | None:
     return Path(dataset.get('data_root') or '', name) if name else None
 
 
-def _host_class(cfg: Config, dataset: ConfigDict) -> type:
-    """The class of a data set; its library is imported for that."""
+def _host_class(cfg: Config, dataset: ConfigDict) -> type[BaseDataset]:
+    """The class of a data set; this imports its library."""
     found = DATASETS.get(f'{cfg.default_scope}.{_type(dataset)}')
     if found is None:
         raise ConfigError(f'{cfg.default_scope} has no data set {dataset.type!r}')
@@ -80,14 +78,14 @@ def _host_class(cfg: Config, dataset: ConfigDict) -> type:
 
 
 def _classes(cfg: Config, dataset: ConfigDict) -> tuple[str, ...] | None:
-    """Names of the classes, which must be as many as the model's."""
+    """Names of the classes, whose number must be that of the model."""
     meta = dataset.get('metainfo') or {}
     if 'classes' not in meta:
         meta = getattr(_host_class(cfg, dataset), 'METAINFO', {})
     names = meta.get('classes')
     if isinstance(names, str) and not Path(names).is_file():
         raise ConfigError(
-            f'metainfo has classes={names!r}, a text: write ({names!r},), with a comma'
+            f'metainfo has classes={names!r}, which is a string: write ({names!r},), with a comma'
         )
     if names is None or isinstance(names, str):
         return None
@@ -96,20 +94,20 @@ def _classes(cfg: Config, dataset: ConfigDict) -> tuple[str, ...] | None:
         for head in dicts([node.get(name) for name in HEADS]):
             if head.get('num_classes', len(names)) != len(names):
                 raise ConfigError(
-                    f'{head.type} has num_classes={head.num_classes}, the data set {len(names)} '
-                    f'classes ({", ".join(names[:5])}...): change num_classes of every head, or '
-                    'metainfo.classes of every data set'
+                    f'{head.type} has num_classes={head.num_classes}, but the data set has '
+                    f'{len(names)} classes ({", ".join(names[:5])}...): change '
+                    'num_classes of every head, or metainfo.classes of every data set'
                 )
     return tuple(names)
 
 
-def _check_palette(palette: Any, count: int) -> None:
-    """mmdet draws with it after the training, and takes one colour for all classes too."""
+def _check_palette(palette: str | Sequence[object] | None, count: int) -> None:
+    """mmdet draws with it after the training; it may be one colour for all classes."""
     one = isinstance(palette, str) or (palette and not isinstance(palette[0], (list, tuple)))
     if palette and not one and len(palette) < count:
         raise ConfigError(
-            f'metainfo has a palette of {len(palette)} colours and {count} classes: give a colour '
-            'to each class, or leave out the palette'
+            f'metainfo has a palette of {len(palette)} colours for {count} classes: give each '
+            'class a colour, or leave out the palette'
         )
 
 
@@ -148,32 +146,28 @@ def _joints(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) ->
 def _need_file(dataset: ConfigDict) -> Path:
     file = _file(dataset)
     if file is None:
-        raise ConfigError(f'A data set {dataset.type} names no ann_file: set its ann_file')
+        raise ConfigError(f'A data set {dataset.type} has no ann_file: set one')
     return file
 
 
 def _maps(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool) -> MapTask:
     host = _host_class(cfg, dataset)
-    known = signature(host).parameters
-
-    def option(name: str) -> Any:
-        default = known[name].default if name in known else BASE_SEG[name]
-        return dataset.get(name, default)
-
+    own_defaults = {name: p.default for name, p in signature(host).parameters.items()}
+    options = ConfigDict({**BASE_SEG, **own_defaults, **dataset})
     ignored = next(dicts(cfg.model.get('decode_head')), ConfigDict()).get('ignore_index', 255)
     names: Sequence[str | None] | None = _classes(cfg, dataset) if labelled else None
     own = getattr(host, 'METAINFO', {}).get('classes')
-    if own is not None and names is not None:  # mmseg ignores what is left out
+    if own is not None and names is not None:  # mmseg ignores the classes that are left out
         names = [name if name in names else None for name in own]
     if names is not None:
-        labels = [None, *names] if option('reduce_zero_label') else names
+        labels = [None, *names] if options.reduce_zero_label else names
         names = tuple(None if k == ignored else name for k, name in enumerate(labels))
     list_file = _file(dataset)
     return MapTask(
         _path(dataset, 'img_path'),
         _path(dataset, 'seg_map_path'),
-        option('img_suffix'),
-        option('seg_map_suffix'),
+        options.img_suffix,
+        options.seg_map_suffix,
         list_file if list_file and list_file.is_file() else None,
         _loader(cfg, dataset),
         names,
@@ -186,12 +180,12 @@ def _class_list(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool
     names = (dataset.get('metainfo') or {}).get('classes')
     file = _file(dataset)
     split = Path(dataset.get('data_root') or '', 'meta', f'{dataset.get("split")}.txt')
-    if file is None and dataset.get('split') and split.is_file():  # what mmpretrain takes unasked
+    if file is None and dataset.get('split') and split.is_file():  # mmpretrain takes it by default
         file = split
     count = cfg.model.head.num_classes
     if names is not None and len(names) != count:
         raise ConfigError(
-            f'model.head has num_classes={count}, the data set {len(names)} classes: change one'
+            f'model.head has num_classes={count}, the data set has {len(names)} classes: change one'
         )
     return ClassTask(
         _path(dataset, 'img_path'),
@@ -204,8 +198,7 @@ def _class_list(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool
     )
 
 
-BASE_SEG = {'img_suffix': '.jpg', 'seg_map_suffix': '.png', 'reduce_zero_label': False}
-FORMS: dict[DataForm, Callable[[Config, ConfigDict, bool, bool], Any]] = {
+FORMS: dict[DataForm, Callable[[Config, ConfigDict, bool, bool], Task]] = {
     'boxes': _boxes,
     'joints': _joints,
     'maps': _maps,

@@ -1,8 +1,8 @@
 """Checks of COCO annotation files and of the images they name, before any time is spent.
 
-What the hosts would fail on is an error. What they skip without a word (boxes under a pixel or
-outside of the image, COCO itself has some) is a warning while it is rare, and an error where it is
-so frequent that the file must be another one than the config takes, or where nothing is left.
+What the hosts would fail on is an error. What they skip silently (boxes smaller than a pixel or
+outside of the image, of which COCO itself has some) is a warning while it is rare. It is an error
+if it is so frequent that the file must be the wrong one, or if nothing is left.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mmhrnet.config.dataset.coco_format import (
     CORRECT,
     SHOWN,
+    Category,
     CocoFile,
+    Code,
     Face,
+    Id,
+    Image,
     Masked,
     Measured,
     Person,
@@ -36,23 +39,21 @@ from mmhrnet.models.checks import suggest
 
 LOGGER = logging.getLogger(__name__)
 RARE = 0.1  # share of the annotations that may be skipped
-BEYOND = (
-    1.05  # how far boxes reach in an image, as a share of it, before they are taken for corners
-)
-# Why the hosts leave an annotation out without a word.
+BEYOND = 1.05  # boxes that end beyond this share of the image may be given by two corners
+# Why the hosts leave an annotation out silently.
 NO_IMAGE = 'there is no such image'
 NO_CATEGORY = 'there is no category {category_id!r}'
 CROWD = 'iscrowd is 1'
 IGNORED = 'ignore is 1'
-OTHER_CLASS = 'its class is none of the config'
+OTHER_CLASS = 'its class is not one of the config'
 TINY = 'bbox {bbox} is smaller than a pixel'
 OUTSIDE = 'bbox {bbox} is outside of the image'
 SMALL_IMAGE = 'a side of its image is under filter_cfg.min_size'
 NO_AREA = 'area is 0 or less'
-BAD_POLYGON = 'a polygon of segmentation has an odd count of numbers, or under 6'
+BAD_POLYGON = 'a polygon of segmentation has an odd count of numbers, or fewer than 6'
 NO_JOINTS = 'it has no keypoints'
 UNSET = 'no joint has a visibility above 0'
-NOT_COUNTED = 'num_keypoints is 0, and joints are set'
+NOT_COUNTED = 'num_keypoints is 0, but joints are set'
 DELIBERATE = (CROWD, IGNORED, OTHER_CLASS, UNSET, SMALL_IMAGE)
 NOWHERE = {'width': 0, 'height': 0}
 FIXES = {
@@ -68,12 +69,12 @@ OTHER_SKELETON = (
     'model.head'
 )
 MIXED_UP = (
-    'So many are no accident: is bbox [x, y, width, height] in pixels, and is this the file of '
-    'these images and of this task?'
+    'That is too many for an accident: is bbox [x, y, width, height] in pixels, and does the file '
+    'belong to these images and to this task?'
 )
 CASE = (
     'Names must be equal letter by letter: change them in the file, or metainfo.classes. A class '
-    "without objects is an entry of 'categories' too"
+    "without objects needs an entry of 'categories' too"
 )
 
 
@@ -83,15 +84,15 @@ class CocoTask:
 
     Attributes:
         file: The annotation file.
-        folder: Where its images are.
-        loader: What reads them.
-        classes: Names of the classes, in the order of the model's outputs; None takes any.
-        joints: Names of the keypoints of a person; None takes no notice of them.
+        folder: The folder of its images.
+        loader: Reads the images.
+        classes: Names of the classes, in the order of the model's outputs; None allows any.
+        joints: Names of the keypoints of a person; None ignores keypoints.
         masks: Whether masks are used.
-        strict: Whether it is COCO's evaluation that follows, which needs areas and visibilities.
-        labelled: False for the images of a test whose truth is not public.
-        persons: Detections of persons that a test takes instead of the annotated ones.
-        training: Whether it is learned from.
+        strict: Whether COCO's evaluation follows, which needs areas and visibilities.
+        labelled: False for the images of a test without public annotations.
+        persons: Detected persons that a test takes instead of the annotated ones.
+        training: Whether the data are for training.
         min_size: Smallest side of the images that are used.
     """
 
@@ -114,98 +115,94 @@ class CocoTask:
             return Person if self.strict else Face
         return Masked if self.masks else Measured
 
-
-def check_coco(task: CocoTask) -> None:
-    """Raises a ConfigError that names file, annotation and image; opens a sample of the images."""
-    with no_collection():
-        coco = read_coco(task.file, task.form, task.labelled)
-        if task.labelled:
-            _check_categories(task, coco.categories)
-            _check_misfits(task, coco)
-            _check_what_is_left(task, coco)
-    if task.persons:
-        _check_persons(task.persons)
-    images = {image['file_name']: image for image in coco.images.values()}
-    check_images(task.file, task.folder, images, task.loader)
+    def check(self) -> None:
+        """Raises a ConfigError that names file, annotation and image; opens some of the images."""
+        with no_collection():
+            coco = read_coco(self.file, self.form, self.labelled)
+            if self.labelled:
+                _check_categories(self, coco.categories)
+                _check_misfits(self, coco)
+                _check_what_is_left(self, coco)
+        if self.persons:
+            _check_persons(self.persons)
+        images = {image['file_name']: image for image in coco.images.values()}
+        check_images(self.file, self.folder, images, self.loader)
 
 
 def _check_persons(path: Path) -> None:
     found = read_json(path, list)
     if not any(isinstance(box, dict) and box.get('category_id') == 1 for box in found):
         raise ConfigError(
-            f'{path} has no person (category_id 1), there is nothing to test on: take another '
-            'file, or the annotated persons by bbox_file=None'
+            f'{path} has no person (category_id 1), so there is nothing to test on: take another '
+            'file, or the annotated persons with bbox_file=None'
         )
 
 
 def check_images(
-    path: Path, folder: Path, images: Mapping[str, Mapping[str, Any]], loader: Loader
+    path: Path, folder: Path, images: Mapping[str, Mapping[str, object]], loader: Loader
 ) -> None:
-    """Every image must be there; of some, content and size are checked too.
+    """Every image must exist; content and size of some are checked too.
 
     Args:
         path: The file that names them.
-        folder: Where they are.
-        images: What it says of each, by name.
-        loader: What reads them.
+        folder: Their folder.
+        images: What the file says of each, by name.
+        loader: Reads them.
 
     Raises:
         ConfigError: Images are missing, unreadable or of another size.
     """
-    names: dict[str, set[str]] = {}
-    for inner in {name.rpartition('/')[0] for name in images}:
+    parts = {name: name.rpartition('/') for name in images}
+    listed: dict[str, set[str]] = {}
+    for inner in {inner for inner, _, _ in parts.values()}:
         part = folder / inner
-        names[inner] = {file.name for file in os.scandir(part)} if part.is_dir() else set()
-    absent = [name for name in images if not _is_there(name, names)]
-    raise_faults(path, f'images are not in {folder}', absent, 'Get them, or correct data_prefix')
+        listed[inner] = {file.name for file in os.scandir(part)} if part.is_dir() else set()
+    absent = [name for name, (inner, _, last) in parts.items() if last not in listed[inner]]
+    fix = 'Download them, or correct data_prefix'
+    raise_faults(path, f'images that are not in {folder}', absent, fix)
     faults, fix = [], 'Correct width and height'
     for name in sample(list(images)):
         size, image = loader.size(folder / name), images[name]
         said = (image['width'], image['height']) if 'width' in image else size
         if size and said != size:
-            turned = loader.explain_turn(folder / name)
-            fix = turned or fix
+            fix = loader.explain_turn(folder / name) or fix
             faults.append(f'{name} is {size[0]} wide and {size[1]} high, the file says {said}')
-    raise_faults(path, 'images have another size than it says', faults, fix)
+    raise_faults(path, 'images of another size than it says', faults, fix)
     if any('width' in image for image in images.values()):
         loader.warn_of_turned([folder / name for name in sample(list(images))], 'boxes')
 
 
-def _is_there(name: str, names: dict[str, set[str]]) -> bool:
-    inner, _, last = name.rpartition('/')
-    return last in names[inner]
-
-
-def _check_categories(task: CocoTask, categories: list[dict]) -> None:
+def _check_categories(task: CocoTask, categories: list[Category]) -> None:
     for category in categories:
         found = category.get('keypoints')
         if task.joints and found and len(found) != len(task.joints):
             raise ConfigError(
-                f'{task.file}: category {category["name"]!r} has {len(found)} keypoints, metainfo '
-                f'and head {len(task.joints)}: take the file of this task, or {OTHER_SKELETON}'
+                f'{task.file}: category {category["name"]!r} has {len(found)} keypoints, but '
+                f'metainfo and head have {len(task.joints)}: take the file of this task, or '
+                f'{OTHER_SKELETON}'
             )
     if task.classes is not None:
         _check_classes(task.file, [c['name'] for c in categories], list(task.classes))
 
 
 def _check_classes(path: Path, names: list[str], classes: list[str]) -> None:
-    """The hosts count labels in the order of the file: it must be that of the classes."""
+    """The hosts number the labels in the order of the file, which must be that of the classes."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f'{path}: categories {twice} are there twice: give each its own name')
+        raise ConfigError(f'{path}: the names {twice} are used twice: give each category its own')
     kept = [name for name in names if name in classes]
     missing = [name for name in classes if name not in names]
     hints = [f'{name!r}: {suggest(name, names)}'.rstrip(': ') for name in missing[:SHOWN]]
-    lacks = f'{path} has {len(missing)} of the {len(classes)} classes not ({", ".join(hints)})'
+    lacks = f'{path} lacks {len(missing)} of the {len(classes)} classes ({", ".join(hints)})'
     if not kept:
-        raise ConfigError(f'{lacks}, its categories are {", ".join(names[:20])}. {CASE}')
+        raise ConfigError(f'{lacks}. Its categories are {", ".join(names[:20])}. {CASE}')
     if kept != classes[: len(kept)] and missing:
-        raise ConfigError(f'{lacks}: the labels of the others would shift. {CASE}')
+        raise ConfigError(f'{lacks}. The labels of the others would shift. {CASE}')
     if kept != classes[: len(kept)]:
         raise ConfigError(
-            f'{path} has the categories in another order than the classes: labels would get wrong '
-            f"names. Put the entries of its 'categories' in the order {', '.join(classes)} (their "
-            'ids may stay), or, where the files of all data sets have this order, set '
+            f'{path} has its categories in another order than the classes, so labels would get '
+            f"wrong names. Put the entries of 'categories' in the order {', '.join(classes)} (the "
+            'ids may stay), or, if the files of all data sets have this order, set '
             f'metainfo=dict(classes={tuple(kept)!r}) in each'
         )
     if missing:
@@ -213,7 +210,7 @@ def _check_classes(path: Path, names: list[str], classes: list[str]) -> None:
 
 
 def _check_misfits(task: CocoTask, coco: CocoFile) -> None:
-    """What does not fit the image or the task, and the host would fail on."""
+    """Annotations that do not fit the image or the task, so that the host would fail."""
     faults = []
     for annotation in coco.annotations if task.joints or task.masks else ():
         image = coco.images.get(annotation['image_id'])
@@ -224,44 +221,46 @@ def _check_misfits(task: CocoTask, coco: CocoFile) -> None:
         if fault:
             faults.append(_name(annotation, image) + fault)
     fix = f'{CORRECT}, or {OTHER_SKELETON}' if task.joints else CORRECT
-    raise_faults(coco.path, 'annotations are wrong', faults, fix)
+    raise_faults(coco.path, 'wrong annotations', faults, fix)
 
 
-def _joint_fault(visibilities: list | None, wanted: int, strict: bool) -> str:
+def _joint_fault(visibilities: list[float] | None, wanted: int, strict: bool) -> str:
     if visibilities is None:
         return ''
     if len(visibilities) != wanted:
         found = 3 * len(visibilities)
-        return f'keypoints has {found} numbers, not {3 * wanted}: x, y, visibility of {wanted}'
+        return (
+            f'keypoints has {found} numbers, not {3 * wanted}: x, y, visibility of {wanted} joints'
+        )
     unknown = [v for v in visibilities if v not in (0, 1, 2)] if strict else []
     if unknown:
         return f'a visibility of keypoints is not 0, 1 or 2: {unknown[0]:g}'
     return ''
 
 
-def _code_fault(mask: Any, image: dict | None) -> str:
+def _code_fault(mask: list[int] | Code, image: Image | None) -> str:
     if image is None or isinstance(mask, list):
         return ''
     size, counts = [image['height'], image['width']], mask['counts']
     if mask['size'] != size:
-        return f'the size of segmentation is {mask["size"]}, that of the image {size}'
+        return f'the size of segmentation is {mask["size"]}, that of the image is {size}'
     if not isinstance(counts, str) and counts != size[0] * size[1]:
         return 'the counts of segmentation must add up to the pixels of the image'
     return ''
 
 
 def _check_boxes(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
-    """Boxes of another convention, which the hosts clip or skip."""
+    """Boxes in another convention, which the hosts would clip or skip."""
     if len(boxes) and (boxes <= 1).all():
         raise ConfigError(
             f'{path}: no bbox has a number above 1, as if they were shares of the image: multiply '
-            'them by its width and height, they must be [x, y, width, height] in pixels'
+            'them by its width and height, because they must be [x, y, width, height] in pixels'
         )
     beyond = (boxes[:, :2] + boxes[:, 2:] > BEYOND * sizes).any(axis=1).sum()
     corners = (boxes[:, :2] <= boxes[:, 2:]) & (boxes[:, 2:] <= sizes)
     if beyond > RARE * len(boxes) and corners.all():
         raise ConfigError(
-            f'{path}: {beyond} of {len(boxes)} boxes end outside of their images, and all would '
+            f'{path}: {beyond} of {len(boxes)} boxes end outside of their images, but all would '
             'be inside as [x1, y1, x2, y2]: write [x1, y1, x2 - x1, y2 - y1]'
         )
 
@@ -284,8 +283,8 @@ def _check_what_is_left(task: CocoTask, coco: CocoFile) -> None:
         warn_of_untaught(coco.path, 'keypoints', unset)
 
 
-def _reasons(task: CocoTask, coco: CocoFile, classes: dict) -> dict[str, np.ndarray]:
-    """For which annotations each reason holds, in the order in which they are told."""
+def _reasons(task: CocoTask, coco: CocoFile, classes: Mapping[Id, str]) -> dict[str, np.ndarray]:
+    """Which annotations each reason applies to, the most important reasons first."""
     entries = coco.annotations
     images = [coco.images.get(entry['image_id'], NOWHERE) for entry in entries]
     sizes = np.array([(image['width'], image['height']) for image in images])
@@ -314,14 +313,14 @@ def _reasons(task: CocoTask, coco: CocoFile, classes: dict) -> dict[str, np.ndar
     return {reason: np.asarray(found) for reason, found in reasons.items()}
 
 
-def _has_bad_polygon(mask: Any) -> bool:
+def _has_bad_polygon(mask: object) -> bool:
     return isinstance(mask, list) and any(length < 6 or length % 2 for length in mask)
 
 
 def _weigh(
     coco: CocoFile, skipped: Counter[str], examples: dict[str, dict], nothing_left: bool
 ) -> None:
-    """An error if nothing is left, or if much is skipped that was not meant to be."""
+    """Raises an error if nothing is left, or if too much is skipped by accident."""
     total = len(coco.annotations)
     shown = {r: n for r, n in skipped.most_common() if nothing_left or r not in DELIBERATE}
     count = sum(shown.values())
@@ -330,25 +329,23 @@ def _weigh(
         entry = examples[reason]
         likes.append(_name(entry, coco.images.get(entry['image_id'])) + reason.format_map(entry))
     if nothing_left or count > RARE * total:
-        lines = [f'{n}, like {like}' for n, like in zip(shown.values(), likes)]
+        lines = [f'{n}, such as {like}' for n, like in zip(shown.values(), likes)]
         listed = '\n  '.join([f'{count} of {total} annotations would be skipped:', *lines])
         raise ConfigError(f'{coco.path}: {listed}\n{FIXES.get(next(iter(shown)), MIXED_UP)}')
     if count:
         LOGGER.warning(
-            '%s: %d of %d annotations will be skipped, like %s',
+            '%s: %d of %d annotations will be skipped, such as %s',
             *(coco.path, count, total, likes[0]),
         )
 
 
 def warn_of_untaught(path: Path, what: str, names: Sequence[str], where: str = '') -> None:
-    """Warns of classes or keypoints that nothing teaches."""
+    """Warns of classes or keypoints that no data contain."""
     if names:
         shown = ', '.join(names[:SHOWN]) + (', ...' if len(names) > SHOWN else '')
-        LOGGER.warning(
-            '%s: nothing teaches %d of the %s (%s)%s', path, len(names), what, shown, where
-        )
+        LOGGER.warning('%s: no data for %d of the %s (%s)%s', path, len(names), what, shown, where)
 
 
-def _name(annotation: dict, image: dict | None) -> str:
+def _name(annotation: dict, image: Image | None) -> str:
     of = image['file_name'] if image else f'image {annotation["image_id"]}'
     return f'annotation {annotation["id"]} of {of}: '

@@ -1,4 +1,4 @@
-"""The form of COCO annotation files, and a reader that keeps of them what is checked."""
+"""The form of COCO annotation files, and a reader that keeps what is checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, MinLen
 from pydantic import AfterValidator, AllowInfNan, FailFast, Strict, TypeAdapter, ValidationError
@@ -19,7 +19,8 @@ from typing_extensions import NotRequired, TypeAliasType, TypedDict
 from mmhrnet.errors import ConfigError
 from mmhrnet.models.checks import suggest
 
-SHOWN = 5  # faults of a kind that are listed
+Content = TypeVar('Content', list, dict)
+SHOWN = 5  # number of faults of a kind that are listed
 CORRECT = 'Correct them, or take them out of the file'
 
 
@@ -53,7 +54,7 @@ class Image(TypedDict):
 class Category(TypedDict):
     id: Id
     name: Text
-    keypoints: NotRequired[list[Any] | None]
+    keypoints: NotRequired[list[object] | None]
 
 
 class Annotation(TypedDict):
@@ -84,11 +85,11 @@ class Jointed(TypedDict):
 
 
 class Person(Measured, Jointed):
-    """Of COCO's evaluation, which needs areas."""
+    """For COCO's evaluation, which needs areas."""
 
 
 class Face(Annotation, Jointed):
-    """Of data sets that are evaluated by distances."""
+    """For data sets that are evaluated by distances."""
 
 
 SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
@@ -100,12 +101,12 @@ FORMS = {
     'name': 'a name',
     'width': 'a positive integer',
     'height': 'a positive integer',
-    'bbox': '[x, y, width, height] of finite numbers, of which no size is negative',
+    'bbox': '[x, y, width, height] of finite numbers, with no negative size',
     'area': 'a finite number',
     'iscrowd': '0 or 1',
     'ignore': '0 or 1',
-    'segmentation': 'a list of polygons [x1, y1, x2, y2, ...], or a dict of size and counts, where '
-    'the config learns masks',
+    'segmentation': 'a list of polygons [x1, y1, x2, y2, ...], or a dict of size and counts, '
+    'because the config learns masks',
     'keypoints': 'the finite numbers x, y, visibility of each joint',
     'num_keypoints': 'an integer',
 }
@@ -113,7 +114,7 @@ FORMS = {
 
 @dataclass
 class CocoFile:
-    """What is checked of a file.
+    """The content of a file, as far as it is checked.
 
     Attributes:
         path: The file.
@@ -123,23 +124,24 @@ class CocoFile:
     """
 
     path: Path
-    images: dict[Any, Any] = field(default_factory=dict)
-    annotations: list[Any] = field(default_factory=list)
-    categories: list[Any] = field(default_factory=list)
+    images: dict[Id, Image]
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    categories: list[Category] = field(default_factory=list)
 
 
 def raise_faults(path: Path, what: str, faults: Sequence[str], fix: str) -> None:
     """Raises a ConfigError that lists the first faults, if there are any."""
     if faults:
-        head = f'{len(faults)} {what}' + (f', the first {SHOWN}' if len(faults) > SHOWN else '')
-        raise ConfigError('\n  '.join([f'{path}: {head}:', *faults[:SHOWN]]) + f'\n{fix}')
+        count = f'{SHOWN} of {len(faults)}' if len(faults) > SHOWN else str(len(faults))
+        head = f'{path}: {what} ({count}):'
+        raise ConfigError('\n  '.join([head, *faults[:SHOWN]]) + f'\n{fix}')
 
 
-def read_json(path: Path, kind: type) -> Any:
+def read_json(path: Path, kind: type[Content]) -> Content:
     """The content of a JSON file.
 
     Raises:
-        ConfigError: It is no file, no JSON, or its content is of another kind.
+        ConfigError: It is not a file, not JSON, or its content is of another kind.
     """
     return _parse(path, _read(path), kind)
 
@@ -149,11 +151,11 @@ def read_coco(path: Path, form: type, labelled: bool = True) -> CocoFile:
 
     Args:
         path: The file.
-        form: That of an annotation.
+        form: The form of an annotation.
         labelled: False for a file that needs no annotations.
 
     Raises:
-        ConfigError: It is no COCO file, or entries of it have another form.
+        ConfigError: It is not a COCO file, or some of its entries have another form.
     """
     raw = _read(path)
     try:
@@ -163,15 +165,17 @@ def read_coco(path: Path, form: type, labelled: bool = True) -> CocoFile:
         raise
     for name, entries in found.items():
         if not entries:
-            raise ConfigError(f'{path}: {name!r} is empty, there is nothing to learn or to measure')
+            raise ConfigError(
+                f'{path}: {name!r} is empty, so there is nothing to learn or to measure'
+            )
         counts = Counter(entry['id'] for entry in entries)
         twice = [f'id {number}' for number, count in counts.items() if count > 1]
-        raise_faults(path, f'ids of {name} are there twice', twice, 'Give each one of its own')
+        raise_faults(path, f'ids of {name} that are used twice', twice, 'Give each its own id')
     return CocoFile(path, {image['id']: image for image in found.pop('images')}, **found)
 
 
-def _lists(form: type, labelled: bool) -> dict[str, Any]:
-    """The lists that a file must have, by name."""
+def _lists(form: type, labelled: bool) -> dict[str, object]:
+    """The types of the lists that a file must have, by name."""
     labels = {'annotations': list[form], 'categories': list[Category]}  # type: ignore[valid-type]
     return {'images': list[Image], **(labels if labelled else {})}
 
@@ -181,11 +185,12 @@ def _adapter(form: type, labelled: bool) -> TypeAdapter[Any]:
     return TypeAdapter(TypedDict('File', _lists(form, labelled)))  # type: ignore[operator]
 
 
-def _explain(path: Path, content: dict[str, Any], error: ValidationError, names: list[str]) -> None:
-    """Raises a ConfigError for the first of the lists that is not there or has faults."""
-    places: dict[Any, tuple[Any, ...]] = {}
+def _explain(path: Path, content: dict, error: ValidationError, names: list[str]) -> None:
+    """Raises a ConfigError for the first of the lists that is missing or has faults."""
+    keys: dict[tuple[int | str, ...], str] = {}  # of the first fault of an entry
     for fault in reversed(error.errors(include_url=False)):
-        places[fault['loc'][:2]] = fault['loc'][2:3]
+        *place, key = fault['loc'][:3]
+        keys[tuple(place)] = str(key)
     for name in names:
         given = content.get(name)
         if name not in content:
@@ -195,19 +200,19 @@ def _explain(path: Path, content: dict[str, Any], error: ValidationError, names:
             raise ConfigError(f'{path}: {name!r} must be a list of dicts, as in COCO')
         files = {str(image.get('id')): image.get('file_name') for image in content['images']}
         faults = [
-            f'{_title(name, entry, files)}: {_fault(entry, *places[name, index])}'
+            f'{_title(name, entry, files)}: {_fault(entry, keys[name, index])}'
             for index, entry in enumerate(given)
-            if (name, index) in places
+            if (name, index) in keys
         ]
-        raise_faults(path, f'{name} are wrong', faults, CORRECT)
+        raise_faults(path, f'wrong {name}', faults, CORRECT)
 
 
-def _fault(entry: dict[str, Any], key: str) -> str:
+def _fault(entry: dict[str, object], key: str) -> str:
     found = f'{key} is {entry[key]!r:.80}' if key in entry else f'it has no {key}'
     return f'{found}, it must be {FORMS.get(key, "another")}'
 
 
-def _title(name: str, entry: dict[str, Any], files: dict[str, Any]) -> str:
+def _title(name: str, entry: dict[str, object], files: dict[str, str | None]) -> str:
     image = str(entry.get('image_id'))
     of = f' of {files.get(image) or f"image {image}"}' if name == 'annotations' else ''
     return f'{SINGULAR[name]} {entry.get("id", "without id")}{of}'
@@ -215,7 +220,7 @@ def _title(name: str, entry: dict[str, Any], files: dict[str, Any]) -> str:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Without the garbage collector, which looks through millions of entries again and again."""
+    """Pauses the garbage collector, which would look through millions of entries many times."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -227,19 +232,19 @@ def no_collection() -> Iterator[None]:
 
 def _read(path: Path) -> bytes:
     if path.is_dir():
-        raise ConfigError(f'{path} is a folder, an annotation file is wanted: correct ann_file')
+        raise ConfigError(f'{path} is a folder, not an annotation file: correct ann_file')
     return path.read_bytes()
 
 
-def _parse(path: Path, raw: bytes, kind: type) -> Any:
+def _parse(path: Path, raw: bytes, kind: type[Content]) -> Content:
     try:
         content = from_json(raw)
     except ValueError as error:
         begins = f'it begins with {raw[:30]!r}' if raw.strip() else 'it is empty'
-        raise ConfigError(f'{path} is no JSON, {begins}: {error}. Get it again') from error
+        raise ConfigError(f'{path} is not JSON, {begins}: {error}. Download it again') from error
     if not isinstance(content, kind):
         raise ConfigError(
-            f'{path} holds a {type(content).__name__} instead of a {kind.__name__}: '
-            'it is no annotation file of this task'
+            f'{path} contains a {type(content).__name__} instead of a {kind.__name__}: '
+            'it is not an annotation file of this task'
         )
     return content

@@ -1,13 +1,13 @@
-"""Images of a data set as its pipeline reads them, and what their EXIF does to the labels."""
+"""Reads images as the pipeline of a data set does, and checks whether EXIF turns them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mmcv.transforms import LoadImageFromFile
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.config import ConfigDict
 from mmengine.registry import TRANSFORMS, DefaultScope
 from PIL import Image
 
@@ -15,17 +15,17 @@ from mmhrnet.datasets.images import ImageError, check_image
 from mmhrnet.terminal import last_line
 
 LOGGER = logging.getLogger(__name__)
-SAMPLE = 50  # files of a data set that are opened
+SAMPLE = 50  # number of files of a data set that are opened
 ORIENTATION = 0x0112  # in the EXIF: 1 is upright, from 5 on width and height are swapped
 
 
 def sample(names: Sequence[str]) -> Sequence[str]:
-    """Up to 50 of them, evenly spread."""
+    """Up to 50 of the names, evenly spread."""
     return names[:: -(-len(names) // SAMPLE)] if names else names
 
 
-def make_loader(scope: str, pipeline: Sequence[Any]) -> Loader:
-    """Of the step that loads by its name, else the first; the usual one where there is none."""
+def make_loader(scope: str, pipeline: Sequence[ConfigDict | BaseTransform]) -> Loader:
+    """The loader of the step that is named ``LoadImage...``, else of the first step."""
     steps = [*pipeline, dict(type='LoadImageFromFile')]
     names = [str(step.get('type') if isinstance(step, dict) else step) for step in steps]
     named = (step for step, name in zip(pipeline, names) if 'LoadImage' in name)
@@ -41,14 +41,14 @@ class Loader:
         transform: The step of the pipeline that loads.
     """
 
-    def __init__(self, transform: Any) -> None:
+    def __init__(self, transform: BaseTransform) -> None:
         self.transform = transform
         self.is_host = type(transform).__module__.startswith(('mmcv.', 'mmpose.')) and isinstance(
             transform, LoadImageFromFile
         )
 
     def size(self, path: Path) -> tuple[int, int] | None:
-        """Width and height as loaded; None if the step needs more than the name of a file.
+        """Width and height of the loaded image; None if the step needs more than a file name.
 
         Raises:
             ImageError: It cannot be loaded.
@@ -59,37 +59,37 @@ class Loader:
             found = self.transform({'img_path': str(path)}) or {}
         except KeyError:
             return None
-        except Exception as error:  # the step may be anyone's
+        except Exception as error:  # the step may be the user's own
             name = type(self.transform).__name__
             raise ImageError(f'{path}: {name} cannot load it: {last_line(error)}') from error
         return found['img'].shape[1::-1] if 'img' in found else None
 
     def orientation(self, path: Path) -> int:
-        """The orientation that a host's loader turns by, or leaves."""
+        """The orientation in the EXIF, which a host's loader applies or ignores."""
         if not self.is_host:
             return 1
         with Image.open(path) as picture:
-            orientation: Any = picture.getexif().get(ORIENTATION)
-        return orientation if orientation in range(1, 9) else 1
+            orientation = picture.getexif().get(ORIENTATION, 1)
+        return orientation if orientation in range(2, 9) else 1
 
     def explain_turn(self, path: Path) -> str:
-        """What to do about an image whose EXIF swaps width and height, or nothing."""
+        """The fix for an image whose EXIF swaps width and height, or nothing."""
         if self.orientation(path) < 5:
             return ''
         turns = getattr(self.transform, 'color_type', '') in ('color', 'grayscale')
         other = 'color_ignore_orientation' if turns else 'color'
         return (
-            f'The EXIF of {path.name} turns it by 90 degrees, and the labels are of the image '
-            f"{'before' if turns else 'after'} that: set color_type='{other}' in the step of each "
-            'pipeline that loads images, or save images without EXIF that fit the labels'
+            f'The EXIF of {path.name} turns it by 90 degrees, and the labels belong to the image '
+            f"{'before' if turns else 'after'} that: set color_type='{other}' in the loading step "
+            'of each pipeline, or save the images without EXIF as the labels need them'
         )
 
     def warn_of_turned(self, paths: Sequence[Path], labels: str) -> None:
-        """Warns of images whose turn by EXIF shows not in their size."""
+        """Warns of images that EXIF turns without changing their size."""
         turned = [path for path in paths if self._is_turned_unseen(path)]
         if turned:
             LOGGER.warning(
-                '%s: the EXIF turns %d of %d images looked at, like this one; see with '
+                '%s: the EXIF turns %d of %d images looked at, such as this one; check with '
                 'tools/browse_dataset.py whether their %s are turned too',
                 *(turned[0], len(turned), len(paths), labels),
             )
