@@ -40,10 +40,7 @@ REQUIRED = {
 }
 OTHERS = ('xtcocotools', 'setuptools', 'timm', 'onnx', 'onnxruntime', 'openvino')
 # The maintained forks bring the same modules under other names.
-FORKS = {
-    'mmengine': 'onedl-mmengine',
-    'mmcv-lite': 'onedl-mmcv',
-}
+FORKS = {'mmengine': 'onedl-mmengine', 'mmcv-lite': 'onedl-mmcv'}
 DECLARE_OPENCV = ('mmengine', 'mmcv-lite', 'onedl-mmcv', 'onedl-mmsegmentation')
 NEEDS_OF_MMENGINE = ('addict', 'pyyaml', 'termcolor', 'yapf')
 OLD_ABI = re.compile(r'numpy\.\w+ size changed|compiled using NumPy 1|_ARRAY_API|multiarray')

@@ -191,7 +191,7 @@ def test_a_config_of_a_host_by_its_name() -> None:
         ),
         ('mmyolo::a/b', "is of the library 'mmyolo', which is not installed"),
         ('::a', "is of the library '', which is not installed"),
-        ('mmhrnet::nothing/like/this', 'mmhrnet models lists those of mmhrnet'),
+        ('mmhrnet::nothing/like/this', '`mmhrnet models` lists the configs of mmhrnet'),
     ],
 )
 def test_a_name_that_no_config_has(name: str, message: str) -> None:

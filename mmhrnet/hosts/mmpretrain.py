@@ -109,10 +109,7 @@ HOST = Host(
     fork='onedl-mmpretrain',
     input_size=(224, 224),
     preprocessor='ClsDataPreprocessor',
-    metrics={
-        'accuracy/top1': Metric('Top 1 Accuracy'),
-        'accuracy/top5': Metric('Top 5 Accuracy'),
-    },
+    metrics={'accuracy/top1': Metric('Top 1 Accuracy'), 'accuracy/top5': Metric('Top 5 Accuracy')},
     best_metric='accuracy/top1',
     data={'CustomDataset': 'classes', 'ImageNet': 'classes'},
     mini=Recipe(shrink, iterations=120, batch=32, lr=2e-3),

@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmhrnet.hosts.host import Comparison, Found, Host, Metric, Predicts, Recipe, Things
-from mmhrnet.hosts.shrink import (
-    SPLITS,
-    add_after_resize,
-    drop_steps,
-    pipeline,
-    set_classes,
-    steps,
-)
+from mmhrnet.hosts.shrink import SPLITS, add_after_resize, drop_steps, pipeline, set_classes, steps
 from mmhrnet.walk import LOADERS, dicts
 
 if TYPE_CHECKING:
