@@ -177,7 +177,7 @@ def test_onnx_files_of_an_opset_can_be_quantized(
 def test_an_opset_that_lacks_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module('mmhrnet.deploy.export')
     monkeypatch.setattr(module, 'optimize', lambda model, _: model)  # nothing of it is ours
-    with pytest.raises(ExportError, match=r'opset 13 cannot hold this model: .*14 for Relu$'):
+    with pytest.raises(ExportError, match=r'cannot be written in ONNX opset 13: .*14 for Relu$'):
         export(
             Rectifier(),
             torch.rand(2, 3, 64, 64),
@@ -228,7 +228,7 @@ def test_a_file_that_differs_does_not_appear(
 ) -> None:
     old = tmp_path / 'a.pt2'
     old.write_bytes(b'before')
-    with pytest.raises(ExportError, match=r'differs from the model by .* nothing is kept'):
+    with pytest.raises(ExportError, match=r'differs from the model by .* no file is written'):
         export(OtherWhenTraced(net), images, old, dynamic=False)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [('a.pt2', b'before')]
 
@@ -262,7 +262,7 @@ def test_max_pooling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(format='tensorrt'), 'unknown: use one of pt2, aoti, onnx'),
+        (dict(format='tensorrt'), "unknown: .*'pt2' or 'aoti' or 'onnx'"),
         (dict(out='a.onnx'), 'must end in .pt2'),
         (dict(opset=17), 'is for the format onnx, not for pt2'),
         (dict(opset=0, format='onnx', out='a.onnx'), 'must be a positive number'),

@@ -117,15 +117,15 @@ def opens_a_file(program: dict[str, Any]) -> None:
 
 FACTORY = {'default_factory_module': 'evil', 'default_factory_name': 'x', 'dict_context': []}
 ENUM = json.dumps({'__enum__': 1, 'fqn': 'evil:X', 'name': 'x'})
-UNPICKLED = 'holds more than tensors'
+UNPICKLED = 'contains more than tensors'
 WAYS: dict[str, tuple[Edit, str]] = {
     'sample inputs': (with_pickle(SAMPLE_INPUTS), UNPICKLED),
     'old weights': (with_pickle('data/weights/model.pt'), UNPICKLED),
     'oldest weights': (with_pickle('serialized_state_dict.pt'), UNPICKLED),
     'oldest constants': (with_pickle('serialized_constants.pt'), UNPICKLED),
     'old constants': (with_pickle('data/constants/model.pt'), UNPICKLED),
-    **({} if OLD else {'weight': (pickled_weight, 'holds pickled weights')}),
-    'TorchScript': (with_pickle('data/constants/custom_obj_0'), 'it holds .*custom_obj_0'),
+    **({} if OLD else {'weight': (pickled_weight, 'contains pickled weights')}),
+    'TorchScript': (with_pickle('data/constants/custom_obj_0'), 'it contains .*custom_obj_0'),
     'expression': (with_expression(CODE), 'its expr_str is'),
     'expression in a call': (with_expression(f'Integer({CODE} or 1)'), 'its expr_str is'),
     'guard': (in_program(lambda p: p.update(guards_code=[CODE])), 'its guards_code is'),

@@ -1,8 +1,8 @@
-"""What a file may hold before torch or ONNX Runtime sees it.
+"""Which exported files are safe to hand to torch or to ONNX Runtime.
 
 ``torch.export.load`` unpickles records, evaluates shape expressions and guards, imports modules
 that the types of inputs and outputs name, and makes Python source out of names. So a graph passes
-if it holds what ``torch.export.save`` writes for a model of tensors; what is not known is refused.
+only if it contains what ``torch.export.save`` writes for a model of tensors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -33,7 +32,7 @@ JSON = re.compile(
 
 NAME = r'\w*'  # becomes source code
 DOTTED = r'[\w.+]*'  # becomes an attribute or nothing
-ANYTHING = r'(?s:.*)'  # is kept as text
+ANYTHING = r'(?s:.*)'  # remains text
 # Arithmetic over symbols: torch gives it to sympy, which evaluates it as Python.
 EXPRESSION = (
     r'(?:\b(?:Integer|Add|Mul|FloorDiv|CeilDiv|CleanDiv|Mod|PythonMod|Max|Min|Equality|Unequality|'
@@ -49,13 +48,13 @@ TREE = (
 OPERATOR = (
     r'torch\.ops\.aten\.(?!(?:from_file|save)\.)\w+\.\w+|(?:_operator|math)\.\w+|torch\.\w*sym_\w+'
 )
-FORMS = {  # of strings, by the key that they stand under
+FORMS = {  # what a string may be, by its key
     'expr_str': EXPRESSION,
     'in_spec': TREE,
     'out_spec': TREE,
     'target': OPERATOR,
     'as_string': r'[\w ,.>-]*',
-    'guards_code': r'(?!)',  # run as they are, and never written by our export
+    'guards_code': r'(?!)',  # nothing: torch runs it, and our export never writes it
     **dict.fromkeys(
         ('fqn', 'parameter_name', 'buffer_name', 'tensor_constant_name', 'torch_version'), DOTTED
     ),
@@ -64,15 +63,15 @@ FORMS = {  # of strings, by the key that they stand under
         ANYTHING,
     ),
 }
-# A tensor outside of the file has this key, and a node of a compiled engine this type.
+# The key of a tensor outside of the file, and the type of a node for a compiled engine.
 OUTSIDE = re.compile(rb'[\x08\x00]location|EPContext')
 
 
 def check_pt2(path: Path) -> None:
-    """Raises unless a plain ``.pt2`` holds data and calls of PyTorch's operators alone.
+    """Raises unless a plain ``.pt2`` contains only data and calls of PyTorch's operators.
 
     Raises:
-        UnpicklingError: It holds something else.
+        UnpicklingError: It contains something else.
         EOFError: It ends too early.
         BadZipFile: It is damaged.
     """
@@ -92,43 +91,42 @@ def _check_record(name: str, content: bytes) -> None:
     elif JSON.fullmatch(name):
         _check_strings(json.loads(content.decode()), '')
     else:
-        require(RAW.fullmatch(name), f'it holds {name[:100]!a}')
+        require(RAW.fullmatch(name), f'it contains {name[:100]!a}')
 
 
 def _check_pickle(name: str, file: io.BytesIO) -> None:
-    """Does what torch does first; where that fails, torch goes on without ``weights_only``."""
+    """Loads as torch first does; where that fails, torch would try without ``weights_only``."""
     try:
         check_archive(file)
         torch.load(file, weights_only=True)
     except Exception as error:
-        raise pickle.UnpicklingError(f'its {name} holds more than tensors') from error
+        raise pickle.UnpicklingError(f'its {name} contains more than tensors') from error
 
 
-def _check_strings(value: Any, key: str) -> None:
+def _check_strings(value: object, key: str) -> None:
     if isinstance(value, dict):
         for name, item in value.items():
-            require(re.fullmatch(DOTTED, name), f'it holds the name {name[:100]!a}')
+            require(re.fullmatch(DOTTED, name), f'it contains the name {name[:100]!a}')
             _check_strings(item, name)
     elif isinstance(value, list):
         for item in value:
             _check_strings(item, key)
     elif isinstance(value, str):
-        known = re.fullmatch(FORMS.get(key, NAME), value)
-        require(known, f'its {key} is {value[:100]!a}')
+        require(re.fullmatch(FORMS.get(key, NAME), value), f'its {key} is {value[:100]!a}')
     else:
-        require(not (key == 'use_pickle' and value), 'it holds pickled weights')
+        require(not (key == 'use_pickle' and value), 'it contains pickled weights')
 
 
 def check_onnx(path: Path) -> None:
     """Raises if an ONNX file can make ONNX Runtime read another file, or any address of memory.
 
-    The key of external data stands in the file letter by letter behind its length, wherever the
-    tensor is, so that a search finds what a walk through all graphs and functions would.
+    Wherever such a tensor is, the file spells the key of external data out behind its length, so
+    that a search finds what a walk through all graphs and functions would.
 
     Raises:
         UnpicklingError: It points elsewhere.
     """
     require(
         not OUTSIDE.search(path.read_bytes()),
-        'it points to data outside of itself, which onnx.save(onnx.load(PATH), PATH) puts inside',
+        'it points to data outside of itself, which onnx.save(onnx.load(PATH), PATH) moves inside',
     )

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.deploy.units import ConvUnit, DeployBlock, Path, children, unit_of
 from mmhrnet.deploy.upsampling import nested_sum
-from mmhrnet.models.hrnet import HRNet
+from mmhrnet.models.hrnet import HRModule, HRNet
 
 
 def rewrite_backbone(net: HRNet, rewrites: Rewrites) -> HRNet:
-    """The backbone itself with other parts: its class, arguments and checks stay."""
+    """Replaces the parts of a backbone, which keeps its class, arguments and checks."""
     for index, name in enumerate(net.norm_names, start=1):
         unit = ConvUnit(getattr(net, f'conv{index}'), getattr(net, name), True, rewrites)
         net.add_module(f'conv{index}', unit)
@@ -37,10 +37,10 @@ def rewrite_backbone(net: HRNet, rewrites: Rewrites) -> HRNet:
 class DeployHRModule(nn.Module):
     """:class:`mmhrnet.models.hrnet.HRModule` with fused units; same inputs, same outputs.
 
-    ``paths[dst][src]`` leads from stream src to stream dst, with src = dst empty.
+    ``paths[dst][src]`` leads from stream src to stream dst; it is empty where src = dst.
     """
 
-    def __init__(self, module: Any, rewrites: Rewrites) -> None:
+    def __init__(self, module: HRModule, rewrites: Rewrites) -> None:
         super().__init__()
         self.resize = module.resize
         nearest = module.resize.keywords['mode'] == 'nearest'
@@ -54,8 +54,7 @@ class DeployHRModule(nn.Module):
         ]
         for dst, row in enumerate(paths[1:], start=1):
             children(row[dst - 1])[-1].relu = True  # the last addition to stream dst
-        rows: Any = [nn.ModuleList(row) for row in paths]
-        self.paths: Any = nn.ModuleList(rows)
+        self.paths: Any = nn.ModuleList(map(nn.ModuleList, paths))
 
     def forward(self, xs: Sequence[Tensor]) -> list[Tensor]:
         xs = [branch(x) for branch, x in zip(self.branches, xs)]
@@ -82,9 +81,9 @@ def _plus(x: Tensor, add: Tensor | None) -> Tensor:
     return x if add is None else x + add
 
 
-def _units(path: Any, rewrites: Rewrites) -> list[ConvUnit]:
+def _units(path: nn.Identity | nn.Sequential, rewrites: Rewrites) -> list[ConvUnit]:
     """Units of a path: none, one convolution, or a sequence of them."""
     if isinstance(path, nn.Identity):
         return []
-    steps = path if isinstance(path[0], nn.Sequential) else [path]
+    steps = children(path) if isinstance(path[0], nn.Sequential) else [path]
     return [unit_of(step, rewrites) for step in steps]

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,22 @@ from mmhrnet.deploy.optimize import optimize
 from mmhrnet.deploy.rewrites import PORTABLE
 from mmhrnet.errors import UserError
 from mmhrnet.files import beside
-from mmhrnet.models.checks import is_count
+from mmhrnet.models.checks import check_choice, is_count
 from mmhrnet.models.hrnet import MIN_SIZE
 
+if TYPE_CHECKING:
+    import onnx
+
+FormatName = Literal['pt2', 'aoti', 'onnx']
 INPUT = 'images'
 METADATA = 'mmhrnet.json'
-TOLERANCE = 1e-4  # of the largest number of an output
+TOLERANCE = 1e-4  # relative to the largest number of an output
 LARGEST = 1 << 14  # batch size, and side in pixels
-OPSET = 18  # of ONNX: the lowest that torch writes, from which the onnx package converts
+OPSET = 18  # of ONNX: the lowest that torch writes; the onnx package converts it to others
 
 
 class ExportError(UserError, ValueError):
-    """A model, option or machine for which no file can be written, with what to do about it."""
+    """A model, option or machine for which no file can be written, or a file that does not load."""
 
 
 class Check(NamedTuple):
@@ -52,7 +56,7 @@ class Shipped:
     """
 
     run: Callable[[Tensor], Sequence[Tensor]]
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, object]
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         # A compiled package takes strides for granted and would silently misread others.
@@ -60,10 +64,12 @@ class Shipped:
 
 
 class Format(NamedTuple):
+    """How a kind of file is written, and the versions of torch that can."""
+
     suffix: str
     write: Callable[..., None]  # of program, path, metadata, and options of the format
-    torch: str  # the first that writes it with a fixed size
-    torch_free: str  # the first that writes it with free sizes
+    torch: str  # the first version that writes fixed sizes
+    torch_free: str  # the first version that writes free sizes
 
 
 def export(
@@ -71,28 +77,29 @@ def export(
     images: Tensor,
     path: str | Path,
     *,
-    format: str = 'pt2',
+    format: FormatName = 'pt2',
     dynamic: bool = True,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
     opset: int | None = None,
 ) -> list[Check]:
     """Writes the deploy form of a model into one file and checks it against the plain model.
 
     Args:
-        model: Takes ``(N, C, H, W)`` and returns a tuple of tensors; with parts of mmhrnet.
-        images: Input to trace with, of two images or more where the batch is to be free.
-        path: File to write; it appears when it has passed the check.
-        format: A key of :data:`FORMATS`.
-        dynamic: Free batch size, height and width; else those of ``images``.
-        metadata: Anything that JSON holds, written into the file.
+        model: Takes ``(N, C, H, W)`` and returns a tuple of tensors; contains parts of mmhrnet.
+        images: Example input; with ``dynamic``, of two images or more.
+        path: File to write; it appears only after it has passed the check.
+        format: 'pt2' (torch.export), 'aoti' (compiled by AOTInductor) or 'onnx'.
+        dynamic: Leave batch size, height and width free instead of fixing those of ``images``.
+        metadata: Anything that JSON can represent, written into the file.
         opset: Version of ONNX's operators, for 'onnx'; None is that of torch. TensorRT 8 takes 17.
 
     Returns:
-        Differences at three shapes, or at the one shape that is not dynamic.
+        Differences at three shapes, or at the one that is fixed.
 
     Raises:
+        ConfigError: An unknown format.
         ExportError: Nothing could be written, or the file does not do what the model does.
-        WriteError: A place that cannot be written.
+        WriteError: The path cannot be written.
     """
     path = Path(path)
     check_format(format, path, opset, dynamic)
@@ -108,18 +115,18 @@ def export(
             return [compare(load(file), model, images.new_empty(shape)) for shape in shapes]
 
 
-def check_format(format: str, path: Path, opset: int | None = None, dynamic: bool = True) -> None:
-    """Looks for what can be known before a model is built.
+def check_format(
+    format: FormatName, path: Path, opset: int | None = None, dynamic: bool = True
+) -> None:
+    """Checks what can be checked before a model is built.
 
     Raises:
-        ExportError: An unknown format, a file name or option of another, or nothing to write it
-            with.
+        ConfigError: An unknown format.
+        ExportError: A file name or option of another format, or a machine that cannot write it.
     """
-    if format not in FORMATS:
-        raise ExportError(f'format={format!r} is unknown: use one of {", ".join(FORMATS)}')
-    suffix = FORMATS[format].suffix
+    suffix = FORMATS[check_choice('format', format, FORMATS)].suffix
     if path.suffix != suffix:
-        raise ExportError(f'{path} must end in {suffix} for the format {format}')
+        raise ExportError(f'{path} must end in {suffix}, as files of the format {format} do')
     if opset is not None and format != 'onnx':
         raise ExportError(f'opset={opset!r} is for the format onnx, not for {format}')
     if opset is not None and not is_count(opset):
@@ -127,10 +134,12 @@ def check_format(format: str, path: Path, opset: int | None = None, dynamic: boo
     _check_torch(format, dynamic)
     problem = compiler_problem() if format == 'aoti' else None
     if problem:
-        raise ExportError(f'The format aoti compiles: {problem}, or use pt2 or onnx, which do not')
+        raise ExportError(
+            f'The format aoti compiles: {problem}, or use pt2 or onnx, which do not compile'
+        )
 
 
-def _check_torch(format: str, dynamic: bool) -> None:
+def _check_torch(format: FormatName, dynamic: bool) -> None:
     kind = FORMATS[format]
     since = kind.torch_free if dynamic else kind.torch
     if torch.__version__ < since:
@@ -146,14 +155,14 @@ def compiler_problem() -> str | None:
     if not any(map(shutil.which, ('g++', 'clang++', 'c++', 'cl'))):
         return 'there is no C++ compiler, install g++'
     if ' ' in torch.__file__:  # the linker gets this path without quotes
-        return f'torch lies in a path with a space ({torch.__file__}), install it elsewhere'
+        return f'torch is installed in a path with a space ({torch.__file__}), install it elsewhere'
     return None
 
 
 def smallest_side(model: nn.Module) -> int:
     """The smallest side of an image, in pixels, that a file of free sizes takes.
 
-    torch.export treats maps of one row or column as another program.
+    It leaves every map two rows and columns: torch.export treats one as a special case.
     """
     levels = [m.num_outs for m in model.modules() if isinstance(m, DeployHRNetV2p)]
     return max([MIN_SIZE + 1, *(4 << count for count in levels)])
@@ -163,7 +172,7 @@ def trace(model: nn.Module, images: Tensor, smallest: int | None) -> ExportedPro
     """The graph of a model, of free batch size and sides from ``smallest`` up, or fixed ones.
 
     Raises:
-        ExportError: An example that is too small, or a graph that depends on the input.
+        ExportError: The example is too small, or the graph depends on the input.
     """
     shapes = None if smallest is None else (_free_dimensions(images, smallest),)
     try:
@@ -175,12 +184,12 @@ def trace(model: nn.Module, images: Tensor, smallest: int | None) -> ExportedPro
         ) from error
 
 
-def _free_dimensions(images: Tensor, smallest: int) -> dict[int, Any]:
+def _free_dimensions(images: Tensor, smallest: int) -> dict[int, Dim]:
     n, _, *sides = images.shape
     if n < 2 or min(sides) < smallest:
         raise ExportError(
             f'A free size needs an example of 2 images or more with sides of {smallest} or more, '
-            f'this one is {tuple(images.shape)}'
+            f'not one of the shape {tuple(images.shape)}'
         )
     side = dict(min=smallest, max=LARGEST)
     return {0: Dim('n', max=LARGEST), 2: Dim('h', **side), 3: Dim('w', **side)}
@@ -208,36 +217,38 @@ def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
     """Runs both on random numbers.
 
     Raises:
-        ExportError: Another number of outputs, other shapes, or a difference over the tolerance.
+        ExportError: Outputs of another number or shape, or a difference above the tolerance.
     """
     images = torch.randn_like(images)
     found, expected = shipped(images), model(images)
     shapes = [tuple(y.shape) for y in found], [tuple(y.shape) for y in expected]
     if shapes[0] != shapes[1]:
-        raise ExportError(f'The file returns {shapes[0]} instead of {shapes[1]}; nothing is kept')
+        raise ExportError(
+            f'The file returns {shapes[0]} instead of {shapes[1]}; no file is written'
+        )
     error = difference(found, expected)
     if not error <= TOLERANCE:
         raise ExportError(
             f'The file differs from the model by {error:.1e} at {tuple(images.shape)}, more than '
-            f'{TOLERANCE:.0e}; nothing is kept'
+            f'{TOLERANCE:.0e}; no file is written'
         )
     return Check(tuple(images.shape), error)
 
 
 def load(path: str | Path, *, compiled: bool = True) -> Shipped:
-    """Loads a file that :func:`export` wrote, whichever its format.
+    """Loads a file of any format that :func:`export` wrote.
 
-    A ``.pt2`` is a program: load only what you trust. A compiled package (``aoti``) is native code.
-    A graph (``pt2``) is refused if loading it would unpickle an object, run Python of its own or
-    import a module, but it runs the operators of PyTorch that it names, with the arguments that it
-    gives. An ONNX file is refused if it points to data outside of itself.
+    A ``.pt2`` is a program: load only files that you trust. A compiled package (``aoti``) is
+    native code. A graph (``pt2``) is refused if loading it would unpickle an object, run Python of
+    its own or import a module, but it runs the operators of PyTorch that it names, with the
+    arguments that it gives. An ONNX file is refused if it points to data outside of itself.
 
     Args:
         path: The file.
         compiled: Whether it may be a compiled package, which has the same suffix as a graph.
 
     Raises:
-        ExportError: No such file, or none that :func:`export` writes.
+        ExportError: There is no such file, or :func:`export` did not write it.
     """
     path = Path(path)
     if not path.is_file():
@@ -265,16 +276,16 @@ def _loader(path: Path, compiled: bool) -> Callable[[Path], Shipped]:
     return _load_aoti if is_compiled else _load_pt2
 
 
-def _metadata(path: Path, text: str | None) -> Mapping[str, Any]:
+def _metadata(path: Path, text: str | None) -> Mapping[str, object]:
     if not text:
         raise ExportError(
-            f'{path} has no {METADATA}, mmhrnet did not write it: use tools/export.py'
+            f'{path} has no {METADATA}, so mmhrnet did not write it: use tools/export.py'
         )
     return dict(json.loads(text))
 
 
-def _write_pt2(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
-    buffer = io.BytesIO()  # where the disk is full, torch ends the process
+def _write_pt2(program: ExportedProgram, path: Path, metadata: Mapping[str, object]) -> None:
+    buffer = io.BytesIO()  # not the file: torch aborts the process if the disk is full
     torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
     path.write_bytes(buffer.getbuffer())
 
@@ -286,10 +297,10 @@ def _load_pt2(path: Path) -> Shipped:
     return Shipped(torch.no_grad()(module), _metadata(path, files[METADATA]))
 
 
-def _write_aoti(program: ExportedProgram, path: Path, metadata: Mapping[str, Any]) -> None:
+def _write_aoti(program: ExportedProgram, path: Path, metadata: Mapping[str, object]) -> None:
     device = program.example_inputs[0][0].device
     options = {
-        # With constant weights, convolutions have theirs packed, which for free sizes is a loss.
+        # Freezing packs weights for one size of the input, which makes other sizes slower.
         'freezing': not program.range_constraints and device.type == 'cpu',
         'aot_inductor.metadata': {METADATA: json.dumps(metadata)},
     }
@@ -304,23 +315,24 @@ def _load_aoti(path: Path) -> Shipped:
 
 
 def _write_onnx(
-    program: ExportedProgram, path: Path, metadata: Mapping[str, Any], opset: int | None = None
+    program: ExportedProgram, path: Path, metadata: Mapping[str, object], opset: int | None = None
 ) -> None:
     import onnx
 
+    outputs = metadata.get('outputs')
     written = torch.onnx.export(
         program,
         (),
         dynamo=True,
         input_names=[INPUT],
-        output_names=metadata.get('outputs'),
+        output_names=outputs if isinstance(outputs, list) else None,
         opset_version=opset and OPSET,
         verbose=False,
     )
     if written is None:
         raise ExportError('torch wrote no ONNX graph')
     model = written.model_proto
-    # Tools that replace a weight, such as quantize_dynamic, leave the shape of the old one there.
+    # Tools that replace a weight, such as quantize_dynamic, do not update its shape here.
     weights = {tensor.name for tensor in model.graph.initializer}
     for value in [v for v in model.graph.value_info if v.name in weights]:
         model.graph.value_info.remove(value)
@@ -330,15 +342,15 @@ def _write_onnx(
     onnx.save(model, path)
 
 
-def _at_opset(model: Any, opset: int) -> Any:
-    """An ONNX model in operators of another version, for runtimes that know no newer file.
+def _at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """An ONNX model in operators of another version, for runtimes that read no newer file.
 
     Raises:
-        ExportError: An operator that this version does not have so.
+        ExportError: This version lacks one of the operators.
     """
     import onnx
 
-    # Means before opset 18 do not know it, but the converter leaves it there. 0 is the default.
+    # The converter leaves this attribute, which opsets before 18 lack; 0 is its default.
     for node in model.graph.node:
         for known in [a for a in node.attribute if a.name == 'noop_with_empty_axes' and not a.i]:
             node.attribute.remove(known)
@@ -347,7 +359,9 @@ def _at_opset(model: Any, opset: int) -> Any:
         onnx.checker.check_model(model)
     except (RuntimeError, onnx.checker.ValidationError) as error:
         reason = ' '.join(str(error).split()).rpartition('failed: ')[2].replace('$', '')
-        raise ExportError(f'ONNX opset {opset} cannot hold this model: {reason}') from error
+        raise ExportError(
+            f'This model cannot be written in ONNX opset {opset}: {reason}'
+        ) from error
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     return model
 
@@ -365,10 +379,9 @@ def _load_onnx(path: Path) -> Shipped:
     return Shipped(run, _metadata(path, metadata.get(METADATA)))
 
 
-FORMATS = {
-    # Before 2.6, torch cannot trace a nearest upsampling of free sizes, and 2.5 loads no pyramid;
-    # before 2.7, the ONNX exporter fails on free sizes or on other opsets; AOTInductor's packages
-    # came with 2.6.
+FORMATS: dict[FormatName, Format] = {
+    # Before 2.6, torch cannot trace a nearest upsampling of free sizes and has no packages of
+    # AOTInductor; before 2.7, its ONNX exporter fails on free sizes or on other opsets.
     'pt2': Format('.pt2', _write_pt2, '2.4', '2.6'),
     'aoti': Format('.pt2', _write_aoti, '2.6', '2.6'),
     'onnx': Format('.onnx', _write_onnx, '2.7', '2.7'),

@@ -1,4 +1,4 @@
-"""Configs with their checkpoints as files that run without OpenMMLab."""
+"""A config and its checkpoint as one file that runs without OpenMMLab."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from mmhrnet.config.build import build_tensor_model, input_size, normalization
 from mmhrnet.config.check import check_device
 from mmhrnet.config.make import make_config
 from mmhrnet.config.weights import check_complete
-from mmhrnet.deploy.export import FORMATS, INPUT, check_format, export
+from mmhrnet.deploy.export import FORMATS, INPUT, FormatName, check_format, export
 from mmhrnet.files import check_file
+from mmhrnet.models.checks import check_choice
 from mmhrnet.terminal import CONSOLE
 
 
@@ -25,7 +26,7 @@ def export_config(
     config: str | Path,
     checkpoint: str | Path | None = None,
     *,
-    format: str = 'pt2',
+    format: FormatName = 'pt2',
     out: str | Path | None = None,
     shape: Sequence[int] | None = None,
     batch: int = 2,
@@ -41,14 +42,14 @@ def export_config(
 
     Args:
         config: Config file of any host.
-        checkpoint: Its weights; None exports random ones, to look at speed and shapes.
+        checkpoint: Its weights; None exports random ones, to measure speed and shapes.
         format: 'pt2' (torch.export), 'aoti' (compiled by AOTInductor) or 'onnx'.
         out: File to write; None is ``work_dirs/export/<config>.<suffix>``.
         shape: Height and width, or one side; None is that of the config.
-        batch: Images of the example; fixes the batch size with ``static``.
+        batch: Images in the example; with ``static``, the batch size of the file.
         static: Fix batch size, height and width instead of leaving them free.
         device: Device to export for.
-        swap: Put mmhrnet in the place of the host's HRNet.
+        swap: Put mmhrnet in place of the host's HRNet.
         mini: The config as ``mini`` trains it.
         data_root: The data set that ``mini`` trained on, if not the embedded one.
         cfg_options: Settings over the config.
@@ -61,7 +62,8 @@ def export_config(
         ConfigError: Arguments that cannot work.
         ExportError: The model, format or machine does not allow it.
     """
-    out = Path(out or f'work_dirs/export/{Path(config).stem}{_suffix(format)}')
+    suffix = FORMATS[check_choice('format', format, FORMATS)].suffix
+    out = Path(out or f'work_dirs/export/{Path(config).stem}{suffix}')
     check_format(format, out, opset, not static)
     cfg = make_config(config, swap=swap, mini=mini, data_root=data_root, cfg_options=cfg_options)
     check_device(device)
@@ -69,14 +71,14 @@ def export_config(
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
     model = build_tensor_model(cfg).eval()
     if checkpoint is None:
-        CONSOLE.print('No checkpoint given: the file gets random weights.')
+        CONSOLE.print('No checkpoint is given, so the file gets random weights.')
     else:
         check_complete(model.model, str(checkpoint))
         load_checkpoint(model.model, str(checkpoint), map_location='cpu')
     images = torch.zeros(batch, 3, height, width, device=device)
     with torch.no_grad():
         outputs = model.to(device)(images)
-    metadata = describe(cfg, Path(config).stem, len(outputs), static and tuple(images.shape))
+    metadata = describe(cfg, Path(config).stem, len(outputs), images.shape if static else None)
     checks = export(
         model, images, out, format=format, dynamic=not static, metadata=metadata, opset=opset
     )
@@ -87,7 +89,9 @@ def export_config(
     return out
 
 
-def describe(cfg: Config, name: str, outputs: int, fixed: Any) -> dict[str, Any]:
+def describe(
+    cfg: Config, name: str, outputs: int, fixed: Sequence[int] | None
+) -> dict[str, object]:
     """What a user of the file needs to know: normalization, names, sizes, versions."""
     return dict(
         config=name,
@@ -98,7 +102,3 @@ def describe(cfg: Config, name: str, outputs: int, fixed: Any) -> dict[str, Any]
         mmhrnet=mmhrnet.__version__,
         torch=torch.__version__,
     )
-
-
-def _suffix(format: str) -> str:
-    return FORMATS[format].suffix if format in FORMATS else ''

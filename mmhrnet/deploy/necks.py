@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +31,7 @@ def unit_of_module(module: ConvModule, rewrites: Rewrites) -> ConvUnit:
 
 
 class Mixing(nn.Module):
-    """The 1x1 convolution of all maps, upsampled and side by side, norm and perhaps ReLU."""
+    """The 1x1 convolution of all maps, upsampled and side by side, then norm and ReLU if any."""
 
     def __init__(
         self, module: ConvModule, channels: Sequence[int], align_corners: bool, rewrites: Rewrites
@@ -41,8 +40,9 @@ class Mixing(nn.Module):
         self.align_corners, self.banded = align_corners, rewrites.banded_upsampling
         unit = unit_of_module(module, rewrites)
         self.relu = unit.relu
-        commute = rewrites.commute_upsampling and unit.norm is None
-        units = _split(unit, channels, rewrites) if commute else [unit]
+        units, conv = [unit], unit.conv
+        if rewrites.commute_upsampling and unit.norm is None and type(conv) is nn.Conv2d:
+            units = _split(conv, channels, rewrites)
         self.units = nn.ModuleList(units)
 
     def forward(self, xs: Sequence[Tensor]) -> Tensor:
@@ -52,25 +52,14 @@ class Mixing(nn.Module):
         return add_upsampled(y, maps, self.align_corners, self.banded, self.relu)
 
 
-def _split(unit: ConvUnit, channels: Sequence[int], rewrites: Rewrites) -> list[ConvUnit]:
+def _split(conv: nn.Conv2d, channels: Sequence[int], rewrites: Rewrites) -> list[ConvUnit]:
     """One convolution for each map; the first carries the bias."""
-    parts: list[ConvUnit] = []
-    conv: Any
-    for weight in unit.conv.get_parameter('weight').detach().split(list(channels), dim=1):
-        conv = nn.utils.skip_init(
-            nn.Conv2d,
-            weight.shape[1],
-            weight.shape[0],
-            1,
-            bias=not parts and unit.conv.bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        with torch.no_grad():
-            conv.weight.copy_(weight)
-            if conv.bias is not None:
-                conv.bias.copy_(unit.conv.bias)
-        parts.append(ConvUnit(conv, None, False, rewrites))
+    parts, bias = [], conv.bias
+    for weight in conv.weight.detach().split(list(channels), dim=1):
+        part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, device='meta')
+        part.weight, part.bias = nn.Parameter(weight.clone()), bias
+        parts.append(ConvUnit(part, None, False, rewrites))
+        bias = None
     return parts
 
 
@@ -120,7 +109,7 @@ def average_by_convolution(x: Tensor, size: int, stride: int) -> Tensor:
 
 
 def rewrite_classifier(neck: HRNetC, rewrites: Rewrites) -> HRNetC:
-    """The classification neck itself with other parts."""
+    """Replaces the parts of a classification neck."""
     neck.increase_layers = nn.ModuleList(
         nn.Sequential(*(DeployBlock(block, rewrites, keep_input=True) for block in children(layer)))
         for layer in children(neck.increase_layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -15,13 +15,13 @@ from torch import nn
 from mmhrnet.deploy.backbone import rewrite_backbone
 from mmhrnet.deploy.necks import DeployHRNetV2, DeployHRNetV2p, rewrite_classifier
 from mmhrnet.deploy.rewrites import Rewrites
-from mmhrnet.deploy.units import ConvUnit, can_fold, fold
+from mmhrnet.deploy.units import ConvUnit, fold
 from mmhrnet.errors import ConfigError
 from mmhrnet.hub.features import Features
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
 Model = TypeVar('Model', bound=nn.Module)
-FORMS: dict[type[nn.Module], Callable[[Any, Rewrites], nn.Module]] = {
+FORMS: dict[type[nn.Module], Callable[[Any, Rewrites], Any]] = {
     HRNet: rewrite_backbone,
     Features: rewrite_backbone,
     HRNetV2: DeployHRNetV2,
@@ -48,28 +48,24 @@ def optimize(
         The model in eval mode. It no longer trains, and its state dict is its own.
 
     Raises:
-        ConfigError: No part of mmhrnet in the model, or an unknown switch.
+        ConfigError: No part of mmhrnet in the model, or it is optimized already.
     """
-    known = [field.name for field in fields(Rewrites)]
-    if unknown := sorted(set(switches) - set(known)):
-        raise ConfigError(f'optimize knows no {", ".join(unknown)}; there are {", ".join(known)}')
     rewrites = replace(rewrites or Rewrites(), **switches)
     kinds = {type(part) for part in model.modules()}
     if ConvUnit in kinds:
         raise ConfigError(f'{type(model).__name__} is optimized already')
     if not kinds & set(FORMS):
         raise ConfigError(
-            f'{type(model).__name__} holds no part of mmhrnet to optimize: give the type '
-            "'mmhrnet.HRNet' to the backbone of its config"
+            f'{type(model).__name__} contains no part of mmhrnet to optimize: set the type of the '
+            "backbone in its config to 'mmhrnet.HRNet'"
         )
-    model = (model if inplace else deepcopy(model)).eval()
-    model = _rewrite(model, rewrites)
+    model = _rewrite((model if inplace else deepcopy(model)).eval(), rewrites)
     if rewrites.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
-def _rewrite(module: Any, rewrites: Rewrites) -> Any:
+def _rewrite(module: Model, rewrites: Rewrites) -> Model:
     if type(module) in FORMS:
         return FORMS[type(module)](module, rewrites)
     for name, child in module.named_children():
@@ -80,14 +76,14 @@ def _rewrite(module: Any, rewrites: Rewrites) -> Any:
 
 
 def _fold_host_norms(module: nn.Module) -> None:
-    """Folds norms where the order of computation is known: ``nn.Sequential`` and MMCV's module."""
+    """Folds norms whose order is known: those of ``nn.Sequential`` and ``ConvModule``."""
     pairs: list[tuple[str, str]] = []
     if isinstance(module, nn.Sequential):
         pairs = list(pairwise(module._modules))
     elif isinstance(module, ConvModule) and module.with_norm and module.order[0] == 'conv':
         pairs = [('conv', module.norm_name)] if module.order[1] == 'norm' else []
     for conv, norm in pairs:
-        layers: Any = module.get_submodule(conv), module.get_submodule(norm)
-        if can_fold(*layers):
-            module.add_module(conv, fold(*layers))
+        folded = fold(module.get_submodule(conv), module.get_submodule(norm))
+        if folded is not None:
+            module.add_module(conv, folded)
             module.add_module(norm, nn.Identity())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Rewrites:
     """Switches of :func:`mmhrnet.deploy.optimize`; each leaves every output as it is but rounding.
 
-    The defaults are what won on a CPU (docs/benchmarks.md measures each on its own).
+    The defaults are those that are fastest on a CPU (docs/benchmarks.md measures each of them).
 
     Attributes:
         channels_last: Weights and activations in NHWC order, which kernels prefer.
@@ -24,7 +24,7 @@ class Rewrites:
             multiply-adds. Bilinear weights sum to 1, so that the two commute.
         banded_upsampling: Bilinear upsampling and its addition band by band of rows, each in
             cache, without whole upsampled maps in memory.
-        progressive_pooling: Each pyramid level pooled from the one before, not from the first.
+        progressive_pooling: Each pyramid level is pooled from the one before, not from the first.
         convolved_pooling: Average pooling as a convolution of each channel, since torch.export
             takes pooling of any size for sizes that it divides only.
     """
@@ -39,7 +39,7 @@ class Rewrites:
     convolved_pooling: bool = False
 
 
-# What a compiler or another runtime does well itself is left to it.
+# Without what a compiler or another runtime does well itself.
 PORTABLE = Rewrites(
     fused_kernels=False,
     nested_upsampling=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -26,8 +26,9 @@ class ConvUnit(nn.Module):
         self, conv: nn.Module, norm: nn.Module | None, relu: bool, rewrites: Rewrites
     ) -> None:
         super().__init__()
-        if rewrites.fold_norms and norm is not None and can_fold(conv, norm):
-            conv, norm = fold(conv, norm), None
+        folded = fold(conv, norm) if rewrites.fold_norms and norm is not None else None
+        if folded is not None:
+            conv, norm = folded, None
         self.conv, self.norm, self.relu = conv, norm, relu
         self.fused = rewrites.fused_kernels and norm is None and type(conv) is nn.Conv2d
         self._packed: Tensor | None = None
@@ -42,7 +43,7 @@ class ConvUnit(nn.Module):
         return y.relu_() if self.relu else y
 
     def _onednn(self, x: Tensor, add: Tensor | None) -> Tensor:
-        conv: Any = self.conv
+        conv = self.conv
         geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         if self._packed_for != x.shape:
             self._pack(x.shape, geometry)
@@ -55,28 +56,28 @@ class ConvUnit(nn.Module):
             add, x, weight, bias, *geometry, 'add', 1.0, then, [], ''
         )
 
-    def _pack(self, shape: torch.Size, geometry: tuple[Any, ...]) -> None:
+    def _pack(self, shape: torch.Size, geometry: tuple[object, ...]) -> None:
         """Packs the weight for inputs of a shape; packed for another, it may run 50 times slower.
 
-        A plain call packs for itself each time, so that changing sizes cost no more than that.
+        A plain convolution packs in each call, so that changing sizes are no slower than there.
         """
         weight = self.conv.get_parameter('weight').detach()
         weight = weight.contiguous(memory_format=torch.channels_last).to_mkldnn()
-        pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        pack = torch.ops.aten.mkldnn_reorder_conv2d_weight.default
         self._packed, self._packed_for = pack(weight, *geometry, list(shape)), shape
 
     def _unpack(self) -> None:
         self._packed = self._packed_for = None
 
-    def _apply(self, fn: Any, recurse: bool = True) -> ConvUnit:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConvUnit:
         self._unpack()  # the weights are about to be moved or converted
         return super()._apply(fn, recurse)
 
-    def _load_from_state_dict(self, *args: Any) -> None:
+    def _load_from_state_dict(self, *args: object) -> None:
         self._unpack()
         super()._load_from_state_dict(*args)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # Packed weights neither copy nor pickle.
         return self.__dict__ | {'_packed': None, '_packed_for': None}
 
@@ -93,27 +94,23 @@ def _onednn_takes(x: Tensor) -> bool:
     )
 
 
-def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
-    """Whether the norm is a fixed scale and shift of each channel of the convolution."""
-    return (
-        type(conv) is nn.Conv2d
-        and isinstance(norm, _BatchNorm)
-        and norm.running_mean is not None
-        and not norm.training
-    )
+def fold(conv: nn.Module, norm: nn.Module) -> nn.Conv2d | None:
+    """The convolution with the norm's scale and shift in its weight and bias.
+
+    None where the norm is not a fixed scale and shift of each channel of the convolution.
+    """
+    if type(conv) is not nn.Conv2d or not isinstance(norm, _BatchNorm):
+        return None
+    fixed = norm.running_mean is not None and not norm.training
+    return fuse_conv_bn_eval(conv, norm) if fixed else None
 
 
-def fold(conv: Any, norm: Any) -> nn.Module:
-    """The convolution with the norm's scale and shift in its weight and bias."""
-    return fuse_conv_bn_eval(conv, norm)
-
-
-def children(module: Any) -> list[Any]:
+def children(module: nn.Module) -> list[Any]:
     """The children of a list or sequence, whose types torch does not know."""
     return list(module.children())
 
 
-def unit_of(sequence: Sequence[nn.Module], rewrites: Rewrites) -> ConvUnit:
+def unit_of(sequence: Iterable[nn.Module], rewrites: Rewrites) -> ConvUnit:
     """The unit of a convolution, its norm and perhaps a ReLU, as the network lists them."""
     conv, norm, *relu = sequence
     return ConvUnit(conv, norm, bool(relu), rewrites)
@@ -132,9 +129,9 @@ class Path(nn.Sequential):
 
 
 class DeployBlock(nn.Module):
-    """A residual block whose last convolution adds the shortcut, without gradients into its input.
+    """A residual block whose last convolution adds the shortcut.
 
-    ``keep_input`` leaves the input alone, for one that others read later.
+    Without gradients, it writes into its input, unless ``keep_input`` says that others read that.
     """
 
     def __init__(self, block: ResidualBlock, rewrites: Rewrites, keep_input: bool = False) -> None:
@@ -147,7 +144,7 @@ class DeployBlock(nn.Module):
             )
         )
         down = block.downsample
-        self.downsample = None if down is None else unit_of(down, rewrites)  # type: ignore[arg-type]
+        self.downsample = None if down is None else unit_of(down, rewrites)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.downsample is not None:

@@ -13,7 +13,7 @@ published checkpoint loads::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from itertools import pairwise
@@ -55,7 +55,7 @@ class HRModule(nn.Module):
     """
 
     def __init__(
-        self, stage: Stage, num_outputs: int, resize: Callable[..., Tensor], layers: Layers
+        self, stage: Stage, num_outputs: int, resize: partial[Tensor], layers: Layers
     ) -> None:
         super().__init__()
         self.with_cp = layers.with_cp
@@ -195,7 +195,7 @@ class HRNet(BaseModule):
         self,
         stages: Sequence[Stage],
         outputs: Sequence[int],
-        resize: Callable[..., Tensor],
+        resize: partial[Tensor],
         layers: Layers,
     ) -> None:
         self._build_stem(self.in_channels, stages[0], layers)
@@ -243,7 +243,7 @@ class HRNet(BaseModule):
         before: Stage,
         stage: Stage,
         num_outputs: int,
-        resize: Callable[..., Tensor],
+        resize: partial[Tensor],
         layers: Layers,
     ) -> None:
         transition = _transition(before.out_channels, stage.out_channels, layers)
