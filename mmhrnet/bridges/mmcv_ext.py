@@ -1,7 +1,7 @@
 """``mmcv._ext``, the compiled half of mmcv, for an mmcv without it.
 
 Needed by: mmdet, mmpose and mmsegmentation 1.x on mmcv-lite 2.0 to 2.2, and on an onedl-mmcv that
-was built without PyTorch, as pip does. These hold the Python side of ``mmcv.ops`` but not the
+was built without PyTorch, as pip does. These contain the Python side of ``mmcv.ops`` but not the
 compiled module under it, so that ``import mmcv.ops`` fails. Steps aside where a compiled
 ``mmcv._ext`` is installed, since its finder stands last.
 """

@@ -1,7 +1,7 @@
 """Loading and resuming checkpoints: safely, and from any published HRNet.
 
 Needed by: mmengine <= 0.10.7, which calls ``torch.load`` without ``weights_only``: with torch 2.6
-its own checkpoints then fail to load (their message hub holds HistoryBuffers and numpy scalars);
+its own checkpoints then fail to load (their message hub contains HistoryBuffers and numpy scalars);
 with older torch, and for downloads with any torch, they may run code. Newer mmengine loads what is
 not safe all the same, with ``weights_only=False``. So this bridge is always active:
 ``mmhrnet.checkpoints.load`` stands behind mmengine's local and object-storage loaders, behind its

@@ -1,18 +1,19 @@
-"""What a config's pipeline really feeds to the network, with the targets drawn on it."""
+"""The samples that a config's pipeline feeds to the network, with the targets drawn on them."""
 
 from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from rich.progress import track
+from typing_extensions import Unpack
 
 from mmhrnet.config.build import normalization
 from mmhrnet.config.check import check_data, config_errors
-from mmhrnet.config.make import make_config
+from mmhrnet.config.make import Edits, make_config
 from mmhrnet.datasets.images import write_png
 from mmhrnet.files import check_folder
 from mmhrnet.hosts import host_of
@@ -26,27 +27,27 @@ def browse(
     *,
     out_dir: str | Path = 'work_dirs/browse',
     number: int = 12,
-    split: str = 'train',
+    split: Literal['train', 'val', 'test'] = 'train',
     seed: int = 0,
-    **shared: Any,
+    **edits: Unpack[Edits],
 ) -> list[Path]:
-    """Draws samples as the network gets them: augmented, padded, batched, then un-normalized.
+    """Draws samples as the network gets them: augmented, padded and batched, then denormalized.
 
-    Targets are drawn by the host's visualizer: boxes and masks, joints and heatmaps, label maps,
+    The host's visualizer draws the targets: boxes and masks, joints and heatmaps, label maps,
     classes.
 
     Args:
         config: Config file of any host.
         out_dir: Folder for the PNG files.
         number: How many samples.
-        split: 'train', 'val' or 'test': whose loader and pipeline.
-        seed: Of the order and the augmentation.
-        shared: Arguments of :func:`mmhrnet.apis.make_config`.
+        split: The split whose loader and pipeline are used.
+        seed: Seed of the order and the augmentation.
+        edits: Arguments of :func:`mmhrnet.apis.make_config`.
 
     Raises:
         ConfigError: Arguments or data that cannot work.
     """
-    cfg = make_config(config, **shared)
+    cfg = make_config(config, **edits)
     name = f'{split}_dataloader'
     check_data(cfg, loaders=(name,))
     check_folder(out_dir)
@@ -56,7 +57,7 @@ def browse(
     cfg[name].pop('prefetch_factor', None)
     for part in dicts(cfg[name].dataset):
         if part.get('type') == 'PackPoseInputs':
-            part.pack_transformed = True  # joints in pixels of the input too
+            part.pack_transformed = True  # also the joints in pixels of the input
     with config_errors():
         loader = Runner.build_dataloader(cfg[name], seed=seed)
         preprocess = MODELS.build(
@@ -67,9 +68,8 @@ def browse(
     batches = (preprocess(batch, training=split == 'train') for batch in loader)
     samples = (pair for batch in batches for pair in zip(batch['inputs'], batch['data_samples']))
     pictures = []
-    for index, (x, sample) in enumerate(
-        track(islice(samples, number), 'Samples', total=number, console=CONSOLE)
-    ):
+    shown = track(islice(samples, number), 'Samples', total=number, console=CONSOLE)
+    for index, (x, sample) in enumerate(shown):
         picture = draw(undo(x), sample, truth=True, heatmaps=True)
         path = Path(out_dir, f'{index:03d}_{Path(sample.get("img_path", "sample")).stem}.png')
         write_png(path, picture[..., ::-1])
