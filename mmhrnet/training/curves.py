@@ -74,18 +74,18 @@ def _is_train(record: Record) -> bool:
     return 'loss' in record
 
 
-def _metrics(scalars: Scalars) -> Curves:
-    """Name of each metric with its (step, value) pairs; COCO gives -1 where it has no objects."""
+def _metrics(scalars: Scalars, keys: Sequence[str] = ()) -> Curves:
+    """The (step, value) pairs of these metrics or of all; COCO gives -1 where it has no objects."""
     curves: Curves = {}
     for record in scalars:
         for name, value in record.items():
             if not _is_train(record) and name not in NO_CURVES and value >= 0:
                 curves.setdefault(name, []).append((record['step'], value))
-    return curves
+    return {name: curves[name] for name in keys or curves if name in curves}
 
 
 def _training(scalars: Scalars) -> Curves:
-    """Name of each logged value of the training with its (iteration, value) pairs."""
+    """The (iteration, value) pairs of each logged value of the training; the loss is first."""
     curves: Curves = {}
     for record in filter(_is_train, scalars):
         for name in record.keys() - NO_CURVES:
@@ -187,22 +187,16 @@ def _figures(scalars: Scalars, keys: Sequence[str]) -> dict[str, float]:
     for name, curve in _losses(scalars, keys).items():
         figures[f'{name}, last'] = fmean(value for _, value in curve[-WINDOW:])
     values = best_values(scalars)
-    for name in _chosen(scalars, keys):
+    for name in _metrics(scalars, keys):
         figures |= {f'{name}, {which}': values[which][name] for which in values}
     return figures
 
 
 def _losses(scalars: Scalars, keys: Sequence[str]) -> Curves:
-    """The curves of the training that have these keys; without keys those of the losses."""
+    """The curves of the training that have these keys; without keys, those of the losses."""
     curves = _training(scalars)
     names = keys or [name for name in curves if 'loss' in name]
     return {name: curves[name] for name in names if name in curves}
-
-
-def _chosen(scalars: Scalars, keys: Sequence[str]) -> Curves:
-    """The curves of the metrics that have these keys, or of all."""
-    curves = _metrics(scalars)
-    return {name: curves[name] for name in keys or curves if name in curves}
 
 
 def _cell(value: float | None, sign: str = '') -> str:
@@ -268,10 +262,8 @@ def _panels(runs: Mapping[str, Scalars], keys: Sequence[str]) -> dict[str, dict[
     losses = {run: _losses(scalars, keys) for run, scalars in runs.items()}
     only = all('loss' in name for curves in losses.values() for name in curves)
     title = 'training loss' if only else 'training'
-    panels = {
-        title: losses,
-        VALIDATION: {run: _chosen(scalars, keys) for run, scalars in runs.items()},
-    }
+    metrics = {run: _metrics(scalars, keys) for run, scalars in runs.items()}
+    panels = {title: losses, VALIDATION: metrics}
     filled = {title: panel for title, panel in panels.items() if any(panel.values())}
     return filled or {title: panels[title]}
 
