@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -131,6 +133,17 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Untra
         return Untrained(Path(cfg.filename), path)
 
     return make
+
+
+@pytest.fixture
+def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a script of ``tools/`` in this process."""
+
+    def run(name: str, *arguments: object) -> None:
+        monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, arguments)])
+        runpy.run_path(str(ROOT / f'tools/{name}.py'), run_name='__main__')
+
+    return run
 
 
 @pytest.fixture(scope='session')

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import runpy
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +35,6 @@ def write_run(folder: Path, scalars: list[dict], date: str = '20250101_000000') 
     path.parent.mkdir(parents=True)
     path.write_text('\n'.join(map(json.dumps, scalars)) + '\n')
     return folder
-
-
-def run_tool(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: object) -> None:
-    monkeypatch.setattr(sys, 'argv', [f'tools/{tool}.py', *map(str, arguments)])
-    runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
 
 
 def figures(table: object) -> dict[str, list[str]]:
@@ -83,7 +76,7 @@ def test_the_least_error_is_the_best() -> None:
     assert figures(runs_table({'face': scalars}))['NME, best'] == ['0.04000']
 
 
-def test_two_runs_are_two_colors_and_one_run_one_for_each_loss(tmp_path: Path) -> None:
+def test_two_runs_are_two_colours_and_one_run_one_for_each_loss(tmp_path: Path) -> None:
     two = plot_runs({'one': records(1), 'two': records(3)}, tmp_path / 'two.png', ['loss'])
     one = plot_runs({'one': records(1)}, tmp_path / 'one.png', ['loss'])
     assert has_color(two, BLUE)
@@ -135,11 +128,11 @@ def test_a_broken_line_before_the_last_is_an_error(tmp_path: Path) -> None:
 
 
 def test_tool_draws_and_prints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, run_tool: Callable[..., None], capsys: pytest.CaptureFixture
 ) -> None:
     runs = [write_run(tmp_path / name, records(scale)) for name, scale in (('a', 1), ('b', 2))]
     out = tmp_path / 'new/out.png'
-    run_tool(monkeypatch, 'analyze_logs', *runs, '--keys', 'loss', 'coco/AP', '--out', out)
+    run_tool('analyze_logs', *runs, '--keys', 'loss', 'coco/AP', '--out', out)
     assert [path.name for path in out.parent.iterdir()] == ['out.png']
     printed = capsys.readouterr().out
     for word in ('a and b', 'iterations', 'coco/AP, best', 'ratio', str(out)):
@@ -147,38 +140,48 @@ def test_tool_draws_and_prints(
 
 
 def test_runs_of_equal_names_are_named_by_their_paths(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path,
+    run_tool: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     runs = [write_run(Path(name, 'run'), records(1)) for name in 'ab']
-    run_tool(monkeypatch, 'analyze_logs', *runs, '--out', 'out.png')
+    run_tool('analyze_logs', *runs, '--out', 'out.png')
     assert 'a/run and b/run' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('tool', 'arguments', 'message'),
     [
-        (('missing',), 'There is no folder missing'),
-        (('empty',), 'empty has no scalars'),
-        (('run', '--keys', 'los'), "No run has los: did you mean 'loss'?"),
-        (('run', '--keys', 'xyz'), 'There are: loss, acc, loss_cls, lr, coco/AP'),
-        (('run', '--out', 'out.jpg'), 'out.jpg is not a PNG'),
+        ('analyze_logs', ('missing',), 'There is no folder missing'),
+        ('analyze_logs', ('empty',), 'empty has no scalars'),
+        ('analyze_logs', ('run', '--keys', 'los'), "No run has los: did you mean 'loss'?"),
+        ('analyze_logs', ('run', '--keys', 'xyz'), 'There are: loss, acc, loss_cls, lr, coco/AP'),
+        ('analyze_logs', ('run', '--out', 'out.jpg'), 'out.jpg is not a PNG'),
+        ('print_config', ('no.py',), 'There is no config no.py'),
+        ('print_config', (MASK, '--save-path', 'out.txt'), 'out.txt must end in .py, .json, .yml'),
+        ('print_config', (MASK, '--data-root', 'nowhere'), 'nowhere is not a folder'),
+        ('print_config', (MASK, '--save-path', 'file/out.py'), 'file'),
     ],
 )
-def test_tool_says_what_is_wrong_in_one_line(
+def test_tools_say_what_is_wrong_in_one_line(
+    tool: str,
     arguments: tuple[str, ...],
     message: str,
     tmp_path: Path,
+    run_tool: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path('empty').mkdir()
+    Path('file').write_text('')
     write_run(Path('run'), records(1))
     with pytest.raises(SystemExit, match=r'^2$'):
-        run_tool(monkeypatch, 'analyze_logs', *arguments)
+        run_tool(tool, *arguments)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith('analyze_logs.py: ')
+    assert line.startswith(f'{tool}.py: ')
     assert message in line
     assert not list(tmp_path.glob('*.png'))
 
@@ -187,12 +190,12 @@ def test_tool_says_what_is_wrong_in_one_line(
 def test_a_printed_config_reads_as_the_one_that_trains(
     flags: tuple[str, ...],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run_tool: Callable[..., None],
     capsys: pytest.CaptureFixture,
 ) -> None:
     path = tmp_path / 'new/config.py'
     options = ('--cfg-options', 'train_dataloader.batch_size=3')
-    run_tool(monkeypatch, 'print_config', MASK, *flags, *options, '--save-path', path)
+    run_tool('print_config', MASK, *flags, *options, '--save-path', path)
     made = apis.make_config(
         MASK,
         mini='--mini' in flags,
@@ -206,31 +209,8 @@ def test_a_printed_config_reads_as_the_one_that_trains(
 
 @pytest.mark.parametrize('suffix', ['json', 'yml'])
 def test_a_printed_config_is_saved_as_data_too(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, tmp_path: Path, run_tool: Callable[..., None]
 ) -> None:
     path = tmp_path / f'config.{suffix}'
-    run_tool(monkeypatch, 'print_config', MASK, '--data-root', tmp_path, '--save-path', path)
+    run_tool('print_config', MASK, '--data-root', tmp_path, '--save-path', path)
     assert Config.fromfile(path).test_dataloader.dataset.data_root == str(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (('no.py',), 'There is no config no.py'),
-        ((MASK, '--save-path', 'out.txt'), r'out\.txt must end in \.py, \.json, \.yml'),
-        ((MASK, '--data-root', 'nowhere'), 'nowhere is not a folder'),
-        ((MASK, '--save-path', 'file/out.py'), 'file'),
-    ],
-)
-def test_print_config_says_what_is_wrong_in_one_line(
-    arguments: tuple,
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path('file').write_text('')
-    with pytest.raises(SystemExit, match=r'^2$'):
-        run_tool(monkeypatch, 'print_config', *arguments)
-    assert re.match(f'print_config.py: .*{message}', capsys.readouterr().err)
