@@ -469,10 +469,6 @@ def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:400])
 
 
-def save(**options: Any) -> Callable[[Path], None]:
-    return lambda file: Image.new('RGB', (64, 48)).save(file, **options)
-
-
 # What an image of 64x48 is instead.
 IMAGES: Table = {
     'image missing': (Path.unlink, 'images that are not in .*1.jpg'),

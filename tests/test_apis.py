@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -148,18 +146,6 @@ def test_missing_weights_say_the_ways_out(checkpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        (dict(config='no.py'), 'There is no config no.py'),
-        (dict(config=W32, data_root='no folder'), 'no folder is not a folder'),
-    ],
-)
-def test_bad_arguments(kwargs: dict, message: str) -> None:
-    with pytest.raises(apis.ConfigError, match=message):
-        apis.make_config(**kwargs)
-
-
-@pytest.mark.parametrize(
     ('text', 'message'),
     [
         ("default_scope = 'mmocr'\nmodel = dict()\n", 'is of mmocr, which is not a known host'),
@@ -248,17 +234,6 @@ def test_norm_eval_without_weights_stops_before_the_first_iteration(tmp_path: Pa
     options = {**TINY, 'model.backbone.norm_eval': True}
     with pytest.raises(ValueError, match='--from-scratch'):
         apis.train(W32, mini=True, work_dir=str(tmp_path), cfg_options=options)
-
-
-@pytest.mark.parametrize('tool', ['train', 'test'])
-def test_tools_say_errors_in_one_line(tool: str) -> None:
-    args = ['no.py'] if tool == 'train' else ['no.py', 'no.pth']
-    result = subprocess.run(
-        [sys.executable, str(ROOT / f'tools/{tool}.py'), *args], capture_output=True, text=True
-    )
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith(f'{tool}.py: There is no config no.py')
-    assert 'Traceback' not in result.stderr
 
 
 def test_curves_without_validation_are_one_picture(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
+from test_doctor import distribution
 
 from mmhrnet import hosts
 from mmhrnet.errors import ConfigError
@@ -77,10 +78,7 @@ def installed(tmp_path: Path) -> Path:
     shutil.copytree(TESTS / 'toyhost', tmp_path / 'toyhost')
     shutil.copy(TESTS / 'toyhost_plugin.py', tmp_path)
     for name in ('toyhost', 'toyhost_plugin'):
-        (tmp_path / f'{name}-1.0.dist-info').mkdir()
-        metadata = f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n'
-        (tmp_path / f'{name}-1.0.dist-info/METADATA').write_text(metadata)
-        (tmp_path / f'{name}-1.0.dist-info/top_level.txt').write_text(name)
+        distribution(tmp_path, name, '1.0', name)
     entry = '[mmhrnet.hosts]\ntoyhost = toyhost_plugin:HOST\n'
     (tmp_path / 'toyhost_plugin-1.0.dist-info/entry_points.txt').write_text(entry)
     (tmp_path / 'toy.py').write_text(CONFIG)

@@ -149,23 +149,6 @@ def test_options_that_can_be_read_are_as_mmengine_reads_them() -> None:
     assert ours.parse_args(arguments) == theirs.parse_args(arguments)
 
 
-@pytest.mark.parametrize(
-    'tool',
-    [
-        *('train', 'test', 'demo', 'visualize_streams', 'browse_dataset', 'export'),
-        *('benchmark_zoo', 'publish_model', 'print_config'),
-    ],
-)
-def test_every_tool_names_an_option_that_cannot_be_read(
-    tool: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = {'demo': ['i.jpg', '--config', 'c.py'], 'visualize_streams': ['i', '--config', 'c']}
-    words = arguments.get(tool, ['c.py'])
-    words += {'test': ['c.pth'], 'publish_model': ['out', '--config', 'c']}.get(tool, [])
-    run_tool(monkeypatch, tool, *words, '--cfg-options', 'x=[f(1,2)]')
-    assert 'argument --cfg-options: x=[f(1,2)] cannot' in capsys.readouterr().err
-
-
 def test_each_of_several_runs_in_a_process_logs_to_its_own_folder(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ('a', 'b')]
     visualizer = dict(type='Visualizer', name='one', vis_backends=[dict(type='LocalVisBackend')])

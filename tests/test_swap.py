@@ -150,18 +150,13 @@ def test_every_config_is_swapped_and_nothing_else_in_it_changes(
         assert 'model.backbone: HRNet -> mmhrnet.HRNet' in said
 
 
-class Chain(nn.Sequential):
-    """Backbone and neck; some backbones of mmpose return lists."""
-
-
-def parts(cfg: Config) -> Chain:
+def parts(cfg: Config) -> nn.Sequential:
+    """Backbone and neck, if they can be swapped or have been."""
     neck = cfg.model.get('neck')
     chain = [cfg.model.backbone, *(neck if isinstance(neck, list) else [neck] if neck else [])]
-    chain = [part for part in chain if part.type.removeprefix('mmhrnet.') in ALL_NAMES]
-    return Chain(*(build(part, cfg.default_scope) for part in chain))
-
-
-ALL_NAMES = {*OURS, *OURS.values()}
+    known = {*OURS, *OURS.values()}
+    chain = [part for part in chain if part.type.removeprefix('mmhrnet.') in known]
+    return nn.Sequential(*(build(part, cfg.default_scope) for part in chain))
 
 
 @pytest.mark.parametrize('host', FLOORS)

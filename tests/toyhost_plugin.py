@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmhrnet.hosts import Host
 from mmhrnet.hosts.host import Comparison, Found, Metric, Predicts, Recipe
+from mmhrnet.hosts.mmpose import our_backbone, their_backbone
 from mmhrnet.hosts.shrink import SPLITS, set_classes, steps
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from torch import nn
+    from mmengine.structures import BaseDataElement
+    from toyhost.parts import ToyInferencer
 
 
-def build(cfg: Config, weights: str, device: str) -> Any:
+def build(cfg: Config, weights: str, device: str) -> ToyInferencer:
     from toyhost.parts import ToyInferencer
 
     inferencer = ToyInferencer(cfg, weights, device)
@@ -22,7 +24,7 @@ def build(cfg: Config, weights: str, device: str) -> Any:
     return inferencer
 
 
-def describe(predictor: Predicts, sample: Any) -> Found:
+def describe(predictor: Predicts, sample: BaseDataElement) -> Found:
     best = int(sample.scores.argmax())
     return [{'class': predictor.name(best), 'score': float(sample.scores[best])}], None
 
@@ -41,20 +43,6 @@ def shrink(cfg: Config, root: Path, embedded: bool) -> None:
             metainfo=dict(classes=SCENE_CLASSES),
         )
     set_classes(cfg.model, len(SCENE_CLASSES))
-
-
-def our_backbone(arch: str) -> list[nn.Module]:
-    from mmhrnet import HRNet
-
-    return [HRNet(arch, multiscale_output=False)]
-
-
-def their_backbone(arch: str) -> list[nn.Module]:
-    from mmpose.models.backbones import HRNet
-
-    from mmhrnet.models.archs import as_extra
-
-    return [HRNet(extra=as_extra(arch))]
 
 
 HOST = Host(
