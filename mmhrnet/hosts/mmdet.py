@@ -56,19 +56,13 @@ def describe(predictor: Predicts, sample: DetDataSample) -> Found:
     import numpy as np
 
     instances = sample.pred_instances
-    found: Things = []
-    for index in range(len(instances)):
-        label = int(instances.labels[index])
-        found.append(
-            {
-                'label': label,
-                'class': predictor.name(label),
-                'score': float(instances.scores[index]),
-                'bbox': instances.bboxes[index].tolist(),
-            }
-        )
-        if 'masks' in instances:
-            found[-1]['mask'] = _encode(np.asarray(instances.masks[index]))
+    fields = (instances.labels.tolist(), instances.scores.tolist(), instances.bboxes.tolist())
+    found: Things = [
+        {'label': label, 'class': predictor.name(label), 'score': score, 'bbox': bbox}
+        for label, score, bbox in zip(*fields)
+    ]
+    for thing, mask in zip(found, instances.get('masks', ())):
+        thing['mask'] = _encode(np.asarray(mask))
     return found, None
 
 

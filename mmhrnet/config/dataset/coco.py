@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ from mmhrnet.config.dataset.coco_format import (
     CocoFile,
     Code,
     Face,
-    Id,
     Image,
     Masked,
     Measured,
@@ -55,7 +53,6 @@ NO_JOINTS = 'it has no keypoints'
 UNSET = 'no joint has a visibility above 0'
 NOT_COUNTED = 'num_keypoints is 0, but joints are set'
 DELIBERATE = (CROWD, IGNORED, OTHER_CLASS, UNSET, SMALL_IMAGE)
-NOWHERE = {'width': 0, 'height': 0}
 FIXES = {
     CROWD: 'Write 0 for each single object',
     IGNORED: 'Write 0 for each object to learn',
@@ -249,89 +246,101 @@ def _code_fault(mask: list[int] | Code, image: Image | None) -> str:
     return ''
 
 
-def _check_boxes(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
+def _check_boxes(coco: CocoFile) -> None:
     """Boxes in another convention, which the hosts would clip or skip."""
+    known = [entry for entry in coco.annotations if entry['image_id'] in coco.images]
+    images = [coco.images[entry['image_id']] for entry in known]
+    boxes = np.array([entry['bbox'] for entry in known]).reshape(-1, 4)
+    sizes = np.array([(image['width'], image['height']) for image in images]).reshape(-1, 2)
     if len(boxes) and (boxes <= 1).all():
         raise ConfigError(
-            f'{path}: no bbox has a number above 1, as if they were shares of the image: multiply '
-            'them by its width and height, because they must be [x, y, width, height] in pixels'
+            f'{coco.path}: no bbox has a number above 1, as if they were shares of the image: '
+            'multiply them by its width and height, because they must be [x, y, width, height] in '
+            'pixels'
         )
     beyond = (boxes[:, :2] + boxes[:, 2:] > BEYOND * sizes).any(axis=1).sum()
     corners = (boxes[:, :2] <= boxes[:, 2:]) & (boxes[:, 2:] <= sizes)
     if beyond > RARE * len(boxes) and corners.all():
         raise ConfigError(
-            f'{path}: {beyond} of {len(boxes)} boxes end outside of their images, but all would '
-            'be inside as [x1, y1, x2, y2]: write [x1, y1, x2 - x1, y2 - y1]'
+            f'{coco.path}: {beyond} of {len(boxes)} boxes end outside of their images, but all '
+            'would be inside as [x1, y1, x2, y2]: write [x1, y1, x2 - x1, y2 - y1]'
         )
 
 
 def _check_what_is_left(task: CocoTask, coco: CocoFile) -> None:
+    _check_boxes(coco)
     classes = {category['id']: category['name'] for category in coco.categories}
-    reasons = _reasons(task, coco, classes)
-    which = np.select(list(reasons.values()), list(range(len(reasons))), default=-1).tolist()
-    left = [a for a, index in zip(coco.annotations, which) if index < 0]
-    skipped = Counter(list(reasons)[index] for index in which if index >= 0)
-    examples = {r: coco.annotations[which.index(i)] for i, r in enumerate(reasons) if skipped[r]}
-    _weigh(coco, skipped, examples, not left)
+    entries: dict[str, list[dict]] = {}  # by the reason for which they are skipped
+    for entry in coco.annotations:
+        image, name = coco.images.get(entry['image_id']), classes.get(entry['category_id'])
+        entries.setdefault(_why_skipped(task, entry, image, name), []).append(entry)
+    left = entries.pop('', [])
+    _weigh(coco, entries, not left)
     if not task.training:
         return
-    taught = {classes[annotation['category_id']] for annotation in left}
+    taught = {classes[entry['category_id']] for entry in left}
     warn_of_untaught(coco.path, 'classes', [c for c in task.classes or () if c not in taught])
     if task.joints:
-        seen = np.any([np.array(a['keypoints']) > 0 for a in left], axis=0)
-        unset = [name for name, is_seen in zip(task.joints, seen) if not is_seen]
+        seen = {k for entry in left for k, v in enumerate(entry['keypoints']) if v > 0}
+        unset = [name for k, name in enumerate(task.joints) if k not in seen]
         warn_of_untaught(coco.path, 'keypoints', unset)
 
 
-def _reasons(task: CocoTask, coco: CocoFile, classes: Mapping[Id, str]) -> dict[str, np.ndarray]:
-    """Which annotations each reason applies to, the most important reasons first."""
-    entries = coco.annotations
-    images = [coco.images.get(entry['image_id'], NOWHERE) for entry in entries]
-    sizes = np.array([(image['width'], image['height']) for image in images])
-    boxes = np.array([entry['bbox'] for entry in entries])
-    _check_boxes(coco.path, boxes[sizes[:, 0] > 0], sizes[sizes[:, 0] > 0])
-    names = [classes.get(entry['category_id']) for entry in entries]
-    ends = boxes[:, :2] + boxes[:, 2:]
-    reasons = {
-        NO_IMAGE: sizes[:, 0] == 0,
-        NO_CATEGORY: [name is None for name in names],
-        CROWD: [bool(entry.get('iscrowd')) for entry in entries],
-        OTHER_CLASS: [task.classes is not None and name not in task.classes for name in names],
-        TINY: (boxes[:, 2:] < 1).any(axis=1),
-        OUTSIDE: ((ends <= 0) | (boxes[:, :2] >= sizes)).any(axis=1),
-        SMALL_IMAGE: sizes.min(axis=1) < task.min_size,
-        NO_AREA: [task.strict and entry['area'] <= 0 for entry in entries],
-    }
-    if task.joints:
-        counts = [sum(v > 0 for v in entry.get('keypoints', ())) for entry in entries]
-        reasons[NO_JOINTS] = ['keypoints' not in entry for entry in entries]
-        reasons[UNSET] = np.array(counts) == 0
-        reasons[NOT_COUNTED] = [not entry.get('num_keypoints', 1) for entry in entries]
-    else:
-        reasons[IGNORED] = [bool(entry.get('ignore')) for entry in entries]
-        reasons[BAD_POLYGON] = [_has_bad_polygon(entry.get('segmentation')) for entry in entries]
-    return {reason: np.asarray(found) for reason, found in reasons.items()}
+def _why_skipped(task: CocoTask, entry: dict, image: Image | None, name: str | None) -> str:
+    """The first reason for which the hosts leave an annotation out, or nothing."""
+    if image is None:
+        return NO_IMAGE
+    if name is None:
+        return NO_CATEGORY
+    if entry.get('iscrowd'):
+        return CROWD
+    if task.classes is not None and name not in task.classes:
+        return OTHER_CLASS
+    fault = _bad_box(task, entry, image)
+    return fault or (_bad_joints(entry) if task.joints else _bad_object(entry))
 
 
-def _has_bad_polygon(mask: object) -> bool:
-    return isinstance(mask, list) and any(length < 6 or length % 2 for length in mask)
+def _bad_box(task: CocoTask, entry: dict, image: Image) -> str:
+    x, y, width, height = entry['bbox']
+    if min(width, height) < 1:
+        return TINY
+    if x + width <= 0 or y + height <= 0 or x >= image['width'] or y >= image['height']:
+        return OUTSIDE
+    if min(image['width'], image['height']) < task.min_size:
+        return SMALL_IMAGE
+    return NO_AREA if task.strict and entry['area'] <= 0 else ''
 
 
-def _weigh(
-    coco: CocoFile, skipped: Counter[str], examples: dict[str, dict], nothing_left: bool
-) -> None:
+def _bad_joints(person: dict) -> str:
+    if 'keypoints' not in person:
+        return NO_JOINTS
+    if not any(visibility > 0 for visibility in person['keypoints']):
+        return UNSET
+    return '' if person.get('num_keypoints', 1) else NOT_COUNTED
+
+
+def _bad_object(entry: dict) -> str:
+    if entry.get('ignore'):
+        return IGNORED
+    mask = entry.get('segmentation')  # the lengths of its polygons
+    wrong = isinstance(mask, list) and any(length < 6 or length % 2 for length in mask)
+    return BAD_POLYGON if wrong else ''
+
+
+def _weigh(coco: CocoFile, skipped: dict[str, list[dict]], nothing_left: bool) -> None:
     """Raises an error if nothing is left, or if too much is skipped by accident."""
     total = len(coco.annotations)
-    shown = {r: n for r, n in skipped.most_common() if nothing_left or r not in DELIBERATE}
-    count = sum(shown.values())
+    shown = {r: some for r, some in skipped.items() if nothing_left or r not in DELIBERATE}
+    reasons = sorted(shown, key=lambda reason: -len(shown[reason]))
+    count = sum(map(len, shown.values()))
     likes = []
-    for reason in shown:
-        entry = examples[reason]
-        likes.append(_name(entry, coco.images.get(entry['image_id'])) + reason.format_map(entry))
+    for reason in reasons:
+        first = shown[reason][0]
+        likes.append(_name(first, coco.images.get(first['image_id'])) + reason.format_map(first))
     if nothing_left or count > RARE * total:
-        lines = [f'{n}, such as {like}' for n, like in zip(shown.values(), likes)]
+        lines = [f'{len(shown[reason])}, such as {like}' for reason, like in zip(reasons, likes)]
         listed = '\n  '.join([f'{count} of {total} annotations would be skipped:', *lines])
-        raise ConfigError(f'{coco.path}: {listed}\n{FIXES.get(next(iter(shown)), MIXED_UP)}')
+        raise ConfigError(f'{coco.path}: {listed}\n{FIXES.get(reasons[0], MIXED_UP)}')
     if count:
         LOGGER.warning(
             '%s: %d of %d annotations will be skipped, such as %s',

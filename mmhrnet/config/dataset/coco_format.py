@@ -21,7 +21,7 @@ from mmhrnet.models.checks import suggest
 
 Content = TypeVar('Content', list, dict)
 SHOWN = 5  # number of faults of a kind that are listed
-CORRECT = 'Correct them, or take them out of the file'
+CORRECT = 'Correct them, or remove them from the file'
 
 
 def _visibilities(joints: list[float]) -> list[float]:
