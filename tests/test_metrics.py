@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval as PyCOCOeval
 from mmhrnet.bridges.oks_eval import FIELDS, COCOeval
 
 # Figures of xtcocotools 1.14.3, built from its source, for `truth` and `detections` as changed by
-# CHANGES. The joints are few, since their number plays no part.
+# CASES. The joints are few, since their number plays no part.
 GOLDEN = json.loads((Path(__file__).parent / 'golden/keypoint_metrics.json').read_text())
 Annotations = list[dict[str, Any]]
 
@@ -56,38 +56,34 @@ def add_boxes(detections: Annotations) -> None:
         detection['bbox'] = [10, 10, 8 * number, 100]
 
 
-def same(annotations: Annotations) -> None:
-    pass
-
-
 PART_SCORES = [f'{part}_score' for part in ('wholebody', 'foot', 'face', 'lefthand', 'righthand')]
-# What is evaluated with use_area, and what becomes of the truth and of the detections before.
-CHANGES: dict[str, tuple[str, bool, Callable, Callable]] = {
-    **{kind: (kind, True, same, same) for kind in FIELDS},
-    'keypoints, ids from 0': ('keypoints', True, from_0, same),
-    'keypoints, not counted': ('keypoints', True, without('num_keypoints'), same),
-    'keypoints, counted as 0': ('keypoints', True, count_nothing, same),
-    'keypoints, half score 0': ('keypoints', True, same, score_0),
-    'keypoints, all score 0': ('keypoints', True, same, all_score_0),
-    'keypoints, no iscrowd': ('keypoints', True, without('iscrowd'), same),
-    'keypoints, boxes': ('keypoints', True, same, add_boxes),
-    'keypoints, no area': ('keypoints', False, without('area'), same),
-    'keypoints, area not used': ('keypoints', False, same, same),
-    'keypoints_face, no part scores': ('keypoints_face', True, same, without(*PART_SCORES)),
-    'keypoints_wholebody, area not used': ('keypoints_wholebody', False, same, same),
-    'keypoints_crowd, area not used': ('keypoints_crowd', False, same, same),
-    'keypoints_crowd, ids from 0': ('keypoints_crowd', True, from_0, same),
+
+
+class Case(NamedTuple):
+    """What is evaluated, and how the truth and the detections are changed before."""
+
+    kind: str = 'keypoints'
+    use_area: bool = True
+    truth: Callable[[Annotations], None] = without()
+    detections: Callable[[Annotations], None] = without()
+
+
+CASES = {
+    **{kind: Case(kind) for kind in FIELDS},
+    'keypoints, ids from 0': Case(truth=from_0),
+    'keypoints, not counted': Case(truth=without('num_keypoints')),
+    'keypoints, counted as 0': Case(truth=count_nothing),
+    'keypoints, half score 0': Case(detections=score_0),
+    'keypoints, all score 0': Case(detections=all_score_0),
+    'keypoints, no iscrowd': Case(truth=without('iscrowd')),
+    'keypoints, boxes': Case(detections=add_boxes),
+    'keypoints, no area': Case(use_area=False, truth=without('area')),
+    'keypoints, area not used': Case(use_area=False),
+    'keypoints_face, no part scores': Case('keypoints_face', detections=without(*PART_SCORES)),
+    'keypoints_wholebody, area not used': Case('keypoints_wholebody', use_area=False),
+    'keypoints_crowd, area not used': Case('keypoints_crowd', use_area=False),
+    'keypoints_crowd, ids from 0': Case('keypoints_crowd', truth=from_0),
 }
-
-
-def changed(name: str) -> tuple[str, bool, list[float], dict, Annotations]:
-    """Kind, use_area, sigmas, truth and detections of a case."""
-    kind, use_area, change_truth, change_detections = CHANGES[name]
-    truth, detections = deepcopy(GOLDEN['truth']), deepcopy(GOLDEN['detections'])
-    change_truth(truth['annotations'])
-    change_detections(detections)
-    count = sum(len(truth['annotations'][0][field]) // 3 for field in FIELDS[kind])
-    return kind, use_area, GOLDEN['sigmas'][:count], truth, detections
 
 
 def coco(truth: dict) -> COCO:
@@ -104,12 +100,16 @@ def figures(evaluation: PyCOCOeval) -> Any:
     return evaluation.stats
 
 
-@pytest.mark.parametrize('name', CHANGES)
+@pytest.mark.parametrize('name', CASES)
 def test_keypoint_figures_are_those_of_xtcocotools(name: str) -> None:
-    kind, use_area, sigmas, truth, detections = changed(name)
-    before = deepcopy(truth)
+    case = CASES[name]
+    truth, detections = deepcopy(GOLDEN['truth']), deepcopy(GOLDEN['detections'])
+    case.truth(truth['annotations'])
+    case.detections(detections)
+    count = sum(len(truth['annotations'][0][field]) // 3 for field in FIELDS[case.kind])
+    sigmas, before = GOLDEN['sigmas'][:count], deepcopy(truth)
     api = coco(truth)
-    stats = figures(COCOeval(api, api.loadRes(detections), kind, sigmas, use_area))
+    stats = figures(COCOeval(api, api.loadRes(detections), case.kind, sigmas, case.use_area))
     np.testing.assert_allclose(stats, GOLDEN['figures'][name], rtol=0, atol=1e-5)
     assert truth == before  # several kinds are evaluated on the same
 
