@@ -105,15 +105,16 @@ def _label(cfg: Config, rng: np.random.Generator) -> dict[str, Any]:
 ANNOTATIONS = dict(mmdet=_boxes, mmseg=_labels, mmpose=_joints, mmpretrain=_label)
 
 
-def _pipeline(loader: Config) -> Any:
+def unwrapped(loader: Config) -> Config:
+    """The data set of a loader inside of its wrappers."""
     dataset = loader.dataset
     while 'pipeline' not in dataset:
         dataset = dataset.dataset
-    return Compose(dataset.pipeline)
+    return dataset
 
 
 def _batch(cfg: Config, loader: Config, folder: Path, count: int) -> dict:
-    pipeline = _pipeline(loader)
+    pipeline = Compose(unwrapped(loader).pipeline)
     return pseudo_collate([pipeline(raw_sample(cfg, folder)) for _ in range(count)])
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import copy
 import io
 import shutil
-import signal
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, METRICS, OPTIMIZERS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
-from test_hooks import At, CrashError, config, crash, flat, last, run, state
+from test_hooks import At, config, flat, interrupted, last, run, state, terminate
 from torch import nn
 
 from mmhrnet import checkpoints
@@ -119,17 +117,9 @@ def _shrink_codec(cfg: Config) -> None:
             part[key] = tuple(size // 4 for size in part[key])
 
 
-def _plain(loader: Any) -> Any:
-    """The data set inside of its wrappers."""
-    dataset = loader.dataset
-    while 'pipeline' not in dataset:
-        dataset = dataset.dataset
-    return dataset
-
-
 def metainfo(cfg: Config) -> dict[str, Any]:
     host = import_module(f'{cfg.default_scope}.registry').DATASETS
-    found = copy.deepcopy(host.get(_plain(cfg.train_dataloader).type).METAINFO)
+    found = copy.deepcopy(host.get(steps.unwrapped(cfg.train_dataloader).type).METAINFO)
     if cfg.default_scope != 'mmpose':
         return found
     from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -138,7 +128,7 @@ def metainfo(cfg: Config) -> dict[str, Any]:
 
 
 def _draw(name: str, loader: Any, length: int) -> None:
-    pipeline = _plain(loader).pipeline
+    pipeline = steps.unwrapped(loader).pipeline
     loader.dataset = dict(type='DrawnScenes', name=name, pipeline=pipeline, length=length)
     loader.update(num_workers=0, persistent_workers=False, batch_size=1)
 
@@ -153,8 +143,7 @@ def train(cfg: Config, work_dir: Path, resume: bool = False) -> dict[str, Any]:
     runner.register_hook(
         At('after_train_iter', HALF - 1, lambda: hook.save_now(runner, runner.epoch, HALF))
     )
-    stop = partial(signal.raise_signal, signal.SIGTERM)
-    runner.register_hook(At('before_train_iter', WHOLE - 1, stop))
+    runner.register_hook(At('before_train_iter', WHOLE - 1, terminate))
     with pytest.raises(SystemExit):
         runner.train()
     return last(work_dir)
@@ -253,34 +242,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     'ReduceOnPlateau': dict(monitor='acc', patience=0, rule='greater'),
     'Step': dict(step_size=2),
 }
-SCHEDULERS = [name for name in PARAM_SCHEDULERS.module_dict if name.endswith(('LR', 'Momentum'))]
+SCHEDULERS = [
+    *((name, {}) for name in PARAM_SCHEDULERS.module_dict if name.endswith(('LR', 'Momentum'))),
+    ('OneCycleLR', dict(anneal_strategy='linear')),
+]
 
 
-def resumed_exactly(tmp_path: Path, crash_at: int = 7, **changes: Any) -> dict[str, Any]:
+def resumed_exactly(tmp_path: Path, **changes: Any) -> None:
     changes = {'train_cfg.max_iters': 9, 'train_cfg.val_interval': 3, **changes}
     run(config(tmp_path / 'whole', **changes))
-    with pytest.raises(CrashError):
-        run(config(tmp_path / 'parts', **changes), At('after_train_iter', crash_at, crash))
+    interrupted(config(tmp_path / 'parts', **changes))
     run(config(tmp_path / 'parts', resume=True, **changes))
-    whole = last(tmp_path / 'whole')
-    assert not differences(last(tmp_path / 'parts'), whole)
-    return whole
+    assert not differences(last(tmp_path / 'parts'), last(tmp_path / 'whole'))
 
 
-@pytest.mark.parametrize('name', SCHEDULERS)
-def test_every_scheduler_resumes_exactly(name: str, tmp_path: Path) -> None:
-    kind = name.removesuffix('LR').removesuffix('Momentum')
-    arguments = dict(ARGUMENTS[kind])
-    if name == 'ReduceOnPlateauMomentum' or name == 'ReduceOnPlateauLR':
-        arguments['by_epoch'] = True
-    scheduler = dict(type=name, **{'by_epoch': False, **arguments})
+@pytest.mark.parametrize(('name', 'more'), SCHEDULERS)
+def test_every_scheduler_resumes_exactly(name: str, more: dict, tmp_path: Path) -> None:
+    arguments = ARGUMENTS[name.removesuffix('LR').removesuffix('Momentum')]
+    scheduler = dict(type=name, by_epoch=name.startswith('ReduceOnPlateau')) | arguments | more
     resumed_exactly(tmp_path, param_scheduler=[scheduler])
-
-
-@pytest.mark.parametrize('anneal', ['cos', 'linear'])
-def test_both_annealings_of_one_cycle_resume(anneal: str, tmp_path: Path) -> None:
-    cycle = dict(type='OneCycleLR', by_epoch=False, anneal_strategy=anneal)
-    resumed_exactly(tmp_path, param_scheduler=[dict(cycle, **ARGUMENTS['OneCycle'])])
 
 
 # Not of dense parameters of any shape in one step: tested by their states alone, below.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from typing_extensions import Unpack
 
 from mmhrnet.config.check import check_data, config_errors
 from mmhrnet.config.edit import use_train_split
-from mmhrnet.config.make import make_config
+from mmhrnet.config.make import Edits, make_config
 from mmhrnet.config.processes import is_first
 from mmhrnet.config.weights import check_complete, find_weights
 from mmhrnet.files import check_folder
@@ -21,14 +22,16 @@ from mmhrnet.training.launch import start_processes
 from mmhrnet.training.report import count_images, print_files
 from mmhrnet.training.runner import build_runner
 
+Split = Literal['test', 'train']
+
 
 def test(
     config: str | Path,
     checkpoint: str | Path,
     *,
-    split: str = 'test',
+    split: Split = 'test',
     show_dir: str | None = None,
-    **shared: Any,
+    **edits: Unpack[Edits],
 ) -> dict[str, float]:
     """Evaluates a checkpoint, prints its metrics beside the published figures and returns them.
 
@@ -37,19 +40,19 @@ def test(
         checkpoint: Checkpoint file or URL.
         split: 'test', or 'train' for the training data through the test's pipeline.
         show_dir: Folder for pictures of predictions.
-        shared: Arguments of :func:`make_config`.
+        edits: Arguments of :func:`make_config`.
 
     Raises:
         ConfigError: The arguments or the data cannot work.
         WriteError: A folder cannot be written.
     """
-    runner = build_test_runner(config, checkpoint, split=split, **shared)
+    runner = build_test_runner(config, checkpoint, split=split, **edits)
     if show_dir and is_main_process():
         check_folder(show_dir)
     with config_errors():  # data and metrics are built now
         metrics = runner.test()
     if is_main_process():
-        name, same_data = Path(config).stem, split == 'test' and not shared.get('mini')
+        name, same_data = Path(config).stem, split == 'test' and not edits.get('mini')
         other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
         CONSOLE.print(result_table({'measured': metrics}, name, other))
         if show_dir:
@@ -59,10 +62,14 @@ def test(
 
 
 def build_test_runner(
-    config: str | Path, checkpoint: str | Path | None, *, split: str = 'test', **shared: Any
+    config: str | Path,
+    checkpoint: str | Path | None,
+    *,
+    split: Split = 'test',
+    **edits: Unpack[Edits],
 ) -> Runner:
     """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
-    cfg = make_config(config, **shared)
+    cfg = make_config(config, **edits)
     cfg.load_from = find_weights(config, checkpoint)
     if split == 'train':
         use_train_split(cfg)

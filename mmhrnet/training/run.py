@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
+from typing_extensions import Unpack
 
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.check import check_data, check_weights, config_errors
 from mmhrnet.config.edit import set_training
-from mmhrnet.config.make import make_config
+from mmhrnet.config.make import Edits, make_config
 from mmhrnet.config.processes import is_first
 from mmhrnet.errors import ConfigError, TrainingError
 from mmhrnet.files import check_folder
@@ -38,7 +38,7 @@ def train(
     amp: bool = False,
     auto_scale_lr: bool = False,
     no_validate: bool = False,
-    **shared: Any,
+    **edits: Unpack[Edits],
 ) -> None:
     """Trains, and leaves logs, curves, pictures and the best checkpoint in the work folder.
 
@@ -48,7 +48,7 @@ def train(
         amp: Automatic mixed precision.
         auto_scale_lr: Scale the learning rate to the batch size.
         no_validate: Do not evaluate.
-        shared: Arguments of :func:`make_config`.
+        edits: Arguments of :func:`make_config`.
 
     Raises:
         ConfigError: Arguments, data or weights cannot work, a loss is not finite, the disk is full,
@@ -56,7 +56,7 @@ def train(
         WriteError: The work folder cannot be written.
         SystemExit: SIGTERM, SIGINT or SIGUSR1 ended it, with 128 + the signal.
     """
-    cfg = make_config(config, **shared)
+    cfg = make_config(config, **edits)
     set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
     if is_first(cfg):  # of this machine; the others wait for it where they connect
         check_data(cfg)
@@ -85,7 +85,7 @@ def train(
     finally:
         runner.call_hook('restore_signals')
     if is_main_process():
-        report_or_say(runner, Path(config).stem, same_data=not shared.get('mini'))
+        report_or_say(runner, Path(config).stem, same_data=not edits.get('mini'))
 
 
 def use_hooks(cfg: Config) -> None:

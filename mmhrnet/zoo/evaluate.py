@@ -17,7 +17,7 @@ from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.files import check_folder, write_text
 from mmhrnet.hub.published import Evaluation, ZooRow, compare_to_published, zoo_markdown, zoo_table
 from mmhrnet.terminal import CONSOLE
-from mmhrnet.training.evaluate import build_test_runner
+from mmhrnet.training.evaluate import Split, build_test_runner
 from mmhrnet.training.report import count_images
 
 EXPECTED_ERRORS = (UserError, OSError)
@@ -65,7 +65,7 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
 def benchmark_zoo(
     entries: Sequence[Entry],
     *,
-    split: str = 'test',
+    split: Split = 'test',
     tolerance: float = 0.2,
     out: str | Path = 'work_dirs/benchmark_zoo',
 ) -> list[ZooRow]:
@@ -97,7 +97,7 @@ def benchmark_zoo(
     return rows
 
 
-def _rows(entry: Entry, split: str, tolerance: float, out: Path) -> list[ZooRow]:
+def _rows(entry: Entry, split: Split, tolerance: float, out: Path) -> list[ZooRow]:
     name = Path(entry.config).stem
     try:
         evaluation = evaluate(entry, split, out / name)
@@ -113,7 +113,7 @@ def _rows(entry: Entry, split: str, tolerance: float, out: Path) -> list[ZooRow]
     return [row._replace(checkpoint=entry.checkpoint) for row in rows]
 
 
-def evaluate(entry: Entry, split: str, work_dir: Path) -> Evaluation:
+def evaluate(entry: Entry, split: Split, work_dir: Path) -> Evaluation:
     """Tests an entry.
 
     Raises:
