@@ -242,7 +242,7 @@ INPUTS: Table = {
     ),
     'timm option': (
         lambda: create_model('hrnet_w18', drop_path_rate=0.1),
-        "'drop_path_rate' is not an option",
+        "does not take 'drop_path_rate'",
     ),
     'option of a wrong kind': (
         lambda: create_model('hrnet_w18', features_only=True, frozen_stages='all'),

@@ -173,11 +173,11 @@ def test_weights_are_those_of_the_config_of_the_architecture() -> None:
         (dict(name='hrnetv2_w18', num_classes=3), 'num_classes=3'),
         (dict(name='hrnet_w18', features_only=True, num_classes=3), 'num_classes=3'),
         (dict(name='hrnet_w18', num_classes=-1), 'num_classes=-1'),
-        (dict(name='hrnet_w18', depth=3), "'depth' is not an option"),
-        (dict(name='hrnet_w18', arch='w32'), 'arch is not to be given'),
-        (dict(name='hrnet_w18', multiscale_output=False), 'multiscale_output is not'),
+        (dict(name='hrnet_w18', depth=3), "backbone does not take 'depth'"),
+        (dict(name='hrnet_w18', arch='w32'), 'arch cannot be given: the name'),
+        (dict(name='hrnet_w18', multiscale_output=False), 'multiscale_output cannot be given'),
         (dict(name='hrnet_w18', pretrained=True, checkpoint='a.pth'), 'either pretrained'),
-        (dict(name='hrnet_w18_small_v1', pretrained=True), 'only of w18, w30, w32'),
+        (dict(name='hrnet_w18_small_v1', pretrained=True), 'only for w18, w30, w32'),
     ],
 )
 def test_bad_arguments_are_one_clear_error(arguments: dict, message: str) -> None:

@@ -409,10 +409,10 @@ def test_bad_arguments_are_one_clear_line(options: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(pretrained=True), 'no published weights of mmhrnet_w18_small_v1.*file=PATH'),
+        (dict(pretrained=True), 'no published weights for mmhrnet_w18_small_v1.*file=PATH'),
         (dict(cache_dir='folder'), 'TORCH_HOME'),
         (dict(output_stride=16), 'output_stride=16 cannot be built'),
-        (dict(drop_path_rate=0.1), "'drop_path_rate' is not an option"),
+        (dict(drop_path_rate=0.1), "does not take 'drop_path_rate'"),
     ],
 )
 def test_bad_arguments_through_timm_too(options: dict, message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -14,12 +14,13 @@ from mmhrnet.models.checks import check_choice
 
 IMAGENET_CLASSES = 1000
 PREVIOUS_GROUP = (99999,)  # timm's sign for a part that belongs to the group before it
+Pooling = Literal['avg', 'max', '']
 
 
 class GlobalPool(nn.Module):
-    """One value for each channel, ``(N, C)``: 'avg' or 'max'; '' keeps the map."""
+    """The average or the maximum of each channel, ``(N, C)``; '' keeps the map."""
 
-    def __init__(self, pool_type: str) -> None:
+    def __init__(self, pool_type: Pooling) -> None:
         super().__init__()
         check_choice('global_pool', pool_type, ('avg', 'max', ''))
         self.pool_type = pool_type
@@ -65,7 +66,7 @@ class Classifier(nn.Module):
         self,
         backbone: HRNet,
         num_classes: int = IMAGENET_CLASSES,
-        global_pool: str = 'avg',
+        global_pool: Pooling = 'avg',
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
@@ -99,18 +100,18 @@ class Classifier(nn.Module):
         self,
         x: Tensor,
         indices: int | Sequence[int] | None = None,
-        norm: bool = False,  # noqa: ARG002 (timm's; the maps have no norm to come)
+        norm: bool = False,  # noqa: ARG002 (timm's)
         stop_early: bool = False,
-        output_fmt: str = 'NCHW',
+        output_fmt: Literal['NCHW'] = 'NCHW',
         intermediates_only: bool = False,
-    ) -> Any:
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
         """The stem's map at 1/2 (index 0), the streams (1 to 4), and the map before pooling.
 
         Args:
             x: Images ``(N, in_channels, H, W)``.
             indices: Maps to return: None all, n the last n, or a list.
             norm: Has no effect: no norm follows.
-            stop_early: Compute no more than is asked for.
+            stop_early: Compute only what the indices need.
             output_fmt: 'NCHW' only.
             intermediates_only: Return the list of maps alone.
 
@@ -159,7 +160,7 @@ class Classifier(nn.Module):
         """The last layer, ``nn.Identity`` without classes."""
         return self.head.fc
 
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: Pooling | None = None) -> None:
         """A new last layer for so many classes, or none with 0.
 
         Args:
@@ -183,12 +184,11 @@ class Classifier(nn.Module):
         """As ``with_cp`` of ``mmhrnet.HRNet``: less memory in training, more time."""
         checkpoint_activations(self.backbone, enable)
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+    def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Patterns by which timm orders parameters from input to output, for layer-wise rates."""
-        blocks: Any = [
-            (r'^backbone\.(?:layer|stage)(\d+)\.(\d+)', None),
-            (r'^backbone\.transition(\d+)', PREVIOUS_GROUP),
-        ]
+        stem = r'^backbone\.(?:conv|bn|gn|ln|in)[12]\.'
         if coarse:
-            blocks = r'^backbone\.(?:layer|stage|transition)(\d+)'
-        return dict(stem=r'^backbone\.(?:conv|bn|gn|ln|in)[12]\.', blocks=blocks)
+            return dict(stem=stem, blocks=r'^backbone\.(?:layer|stage|transition)(\d+)')
+        block = (r'^backbone\.(?:layer|stage)(\d+)\.(\d+)', None)
+        transition = (r'^backbone\.transition(\d+)', PREVIOUS_GROUP)
+        return dict(stem=stem, blocks=[block, transition])

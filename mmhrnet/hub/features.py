@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partialmethod
+from typing import Any, Literal, TypedDict
 
 from torch import Tensor, nn
 
@@ -14,46 +15,54 @@ from mmhrnet.models.necks import HEAD_WIDTHS
 
 NUM_MAPS = 5  # the stem's at 1/2 and the four streams
 STREAMS = (1, 2, 3, 4)
+Location = Literal['', 'incre']
+
+
+class MapInfo(TypedDict):
+    """A map as timm describes it: channels, stride in pixels, the part it comes from, its place."""
+
+    num_chs: int
+    reduction: int
+    module: str
+    index: int
 
 
 class FeatureInfo:
-    """What is told of a model's maps, with the methods of timm's class of this name.
+    """Describes the maps of a model, with the methods of timm's class of this name.
 
     Attributes:
-        info: For each map a dict of ``num_chs`` (channels), ``reduction`` (stride in pixels),
-            ``module`` (the part it comes from) and ``index``.
-        out_indices: The maps that the model returns, whose values the methods give by default.
+        info: Every map of the model.
+        out_indices: The maps that the model returns; the methods describe these by default.
     """
 
-    def __init__(self, info: Iterable[dict[str, Any]], out_indices: Sequence[int]) -> None:
-        self.info = [{**entry, 'index': index} for index, entry in enumerate(info)]
+    def __init__(self, info: Sequence[MapInfo], out_indices: Sequence[int]) -> None:
+        self.info = info
         self.out_indices = tuple(out_indices)
 
-    def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
+    def get(
+        self,
+        key: Literal['num_chs', 'reduction', 'module', 'index'],
+        idx: int | Sequence[int] | None = None,
+    ) -> Any:
         """The value of one map, or a list of those of several."""
         if isinstance(idx, int):
             return self.info[idx][key]
         return [self.info[i][key] for i in (self.out_indices if idx is None else idx)]
 
-    def channels(self, idx: int | Sequence[int] | None = None) -> Any:
-        return self.get('num_chs', idx)
-
-    def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
-        return self.get('reduction', idx)
-
-    def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
-        return self.get('module', idx)
+    channels = partialmethod(get, 'num_chs')
+    reduction = partialmethod(get, 'reduction')
+    module_name = partialmethod(get, 'module')
 
     def get_dicts(
         self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None
-    ) -> list[dict[str, Any]]:
-        chosen = [self.info[i] for i in (self.out_indices if idx is None else idx)]
+    ) -> list[dict[str, object]]:
+        chosen = [dict(self.info[i]) for i in (self.out_indices if idx is None else idx)]
         return [{key: entry[key] for key in keys or entry} for entry in chosen]
 
     def from_other(self, out_indices: int | Sequence[int]) -> FeatureInfo:
         return FeatureInfo(self.info, take_indices(out_indices, len(self)))
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> MapInfo:
         return self.info[index]
 
     def __len__(self) -> int:
@@ -64,7 +73,7 @@ def take_indices(indices: int | Sequence[int] | None, count: int = NUM_MAPS) -> 
     """Indices from 0 up: of all maps with None, the last n with an integer, negative from the end.
 
     Raises:
-        ConfigError: None at all, or one that is not there.
+        ConfigError: There is no index, or one that is out of range.
     """
     if isinstance(indices, int):
         indices = range(count - indices, count)
@@ -74,13 +83,16 @@ def take_indices(indices: int | Sequence[int] | None, count: int = NUM_MAPS) -> 
     return [index % count for index in taken]
 
 
-def describe(backbone: HRNet, prefix: str = '', increased: bool = False) -> list[dict[str, Any]]:
-    """The five maps as the dicts of :class:`FeatureInfo`."""
+def describe(backbone: HRNet, prefix: str = '', increased: bool = False) -> list[MapInfo]:
+    """The five maps of a backbone, for :class:`FeatureInfo`."""
     stem, streams = f'{prefix}{backbone.norm_names[0]}', f'{prefix}stage4'
     widths = HEAD_WIDTHS if increased else backbone.out_channels
     maps = [(backbone.conv1.out_channels, 2, stem)]
     maps += [(width, 4 << i, streams) for i, width in enumerate(widths)]
-    return [dict(num_chs=width, reduction=stride, module=part) for width, stride, part in maps]
+    return [
+        MapInfo(num_chs=width, reduction=stride, module=part, index=index)
+        for index, (width, stride, part) in enumerate(maps)
+    ]
 
 
 def keep_maps(backbone: HRNet, highest: int) -> None:
@@ -108,7 +120,7 @@ class Features(HRNet):
     The names in the state dict are those of ``HRNet``, and of timm's model of the same purpose.
 
     Args:
-        arch: An architecture by name.
+        arch: Name of an architecture.
         out_indices: Maps to return, in this order; an integer is the last so many.
         feature_location: '' gives the streams themselves; 'incre', timm's default, raises them
             to 128, 256, 512 and 1024 channels by the first layers of the classifier.
@@ -123,27 +135,23 @@ class Features(HRNet):
         arch: str,
         *,
         out_indices: int | Sequence[int] = STREAMS,
-        feature_location: str = '',
+        feature_location: Location = '',
         **options: Any,
     ) -> None:
         check_choice('feature_location', feature_location, ('', 'incre'))
         super().__init__(arch, **options)
         self.out_indices = take_indices(out_indices)
+        highest = max(self.out_indices)
+        keep_maps(self, highest)
         self.incre_modules: nn.ModuleList | None = None
         if feature_location:
             norms = {key: options[key] for key in ('conv_cfg', 'norm_cfg') if key in options}
-            self.incre_modules = HRNetC(self.out_channels, **norms).increase_layers
+            self.incre_modules = HRNetC(self.out_channels, **norms).increase_layers[:highest]
         self.feature_info = FeatureInfo(
             describe(self, '', bool(feature_location)), self.out_indices
         )
         self.out_channels = tuple(self.feature_info.channels())
         self.out_strides = tuple(self.feature_info.reduction())
-        self._keep(max(self.out_indices))
-
-    def _keep(self, highest: int) -> None:
-        keep_maps(self, highest)
-        if self.incre_modules is not None:
-            self.incre_modules = self.incre_modules[:highest]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         first, second = self.stem(x)

@@ -14,22 +14,23 @@ from torch import nn
 
 from mmhrnet.checkpoints import CheckpointError, fit, unwrap
 from mmhrnet.errors import ConfigError
-from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier
-from mmhrnet.hub.features import STREAMS, Features
+from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier, Pooling
+from mmhrnet.hub.features import STREAMS, Features, Location
 from mmhrnet.hub.names import NAMES, Name, default_cfg, parse_name, weights_of_timm
 from mmhrnet.hub.representations import BUILDERS
 from mmhrnet.models import ARCHS, HRNet
 from mmhrnet.models.blocks import ResidualBlock
+from mmhrnet.models.checks import check_keys
 
 LOGGER = logging.getLogger(__name__)
-# Arguments and their values that change nothing, by the kind of model that heeds them.
+# Arguments with the values at which they may be given to every kind of model.
 OF_CLASSIFIERS = {
     'num_classes': (0, IMAGENET_CLASSES),
     'global_pool': ('avg', ''),
     'drop_rate': (0,),
 }
 OF_FEATURES = {'out_indices': (None,), 'feature_location': ('',)}
-NOT_OPTIONS = {'arch', 'extra', 'multiscale_output', 'pretrained', 'init_cfg'}
+BY_NAME = {'arch', 'extra', 'multiscale_output', 'pretrained', 'init_cfg'}
 
 
 def list_models(pattern: str = '*', pretrained: bool = False) -> list[str]:
@@ -52,11 +53,11 @@ def create_model(
     pretrained: bool = False,
     *,
     num_classes: int = IMAGENET_CLASSES,
-    global_pool: str = 'avg',
+    global_pool: Pooling = 'avg',
     drop_rate: float = 0.0,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
-    feature_location: str = '',
+    feature_location: Location = '',
     output_stride: int = 32,
     in_channels: int | None = None,
     in_chans: int | None = None,
@@ -68,9 +69,9 @@ def create_model(
     ``hrnet_*`` is the ImageNet classifier HRNet-W*-C, ``hrnetv1_*`` the one map at 1/4,
     ``hrnetv2_*`` the concatenated representation of 15C channels at 1/4 and ``hrnetv2p_*`` the
     pyramid of five maps of 256 channels. One map comes as a Tensor, several as a tuple. Every
-    model tells ``out_channels`` and ``out_strides`` of its maps, the classifier those of the map
-    before pooling, and has timm's ``feature_info`` and ``default_cfg``. The input is RGB,
-    normalized by ImageNet's mean and deviation.
+    model has the ``out_channels`` and ``out_strides`` of its maps (the classifier: of the map
+    before pooling) and timm's ``feature_info`` and ``default_cfg``. The input is RGB, normalized
+    by ImageNet's mean and deviation.
 
     Args:
         name: One of :func:`list_models`, or one of timm's: ``hrnet_w18_small`` (W18-small-v1),
@@ -86,7 +87,7 @@ def create_model(
             streams, n as an integer is the last n.
         feature_location: With ``features_only``, 'incre' raises the streams to 128, 256, 512 and
             1024 channels by the first layers of the classifier, as timm does.
-        output_stride: 32; no other can be built.
+        output_stride: 32 is the only one that can be built.
         in_channels: Channels of the input, 3 if not given; pretrained weights are adapted.
         in_chans: The same under timm's name.
         checkpoint: Path or URL of weights of any published form, timm's for example.
@@ -102,18 +103,26 @@ def create_model(
         [(1, 256, 32, 24), (1, 256, 16, 12), (1, 256, 8, 6), (1, 256, 4, 3), (1, 256, 2, 1)]
     """
     parsed = parse_name(name)
-    head = {'num_classes': num_classes, 'global_pool': global_pool, 'drop_rate': drop_rate}
-    maps = {'out_indices': out_indices, 'feature_location': feature_location}
     if not features_only:
+        maps = {'out_indices': out_indices, 'feature_location': feature_location}
         _check_idle(maps, OF_FEATURES, 'features_only=True')
     if features_only or parsed.kind != 'hrnet':
+        head = {'num_classes': num_classes, 'global_pool': global_pool, 'drop_rate': drop_rate}
         _check_idle(head, OF_CLASSIFIERS, 'hrnet_* without features_only')
     if output_stride != 32:
         raise ConfigError(f'output_stride={output_stride} cannot be built: HRNet ends at 32')
     _check_options(backbone_options)
-    backbone_options['in_channels'] = _channels(in_channels, in_chans)
+    options = backbone_options | {'in_channels': _channels(in_channels, in_chans)}
     source = _source(parsed, pretrained, checkpoint)
-    model = _build(parsed, maps if features_only else None, head, backbone_options)
+    model: Any  # a module, and to a type checker a module has no attribute like default_cfg
+    if features_only:
+        options['out_indices'] = STREAMS if out_indices is None else out_indices
+        model = Features(parsed.arch, feature_location=feature_location, **options)
+    elif parsed.kind == 'hrnet':
+        model = Classifier(HRNet(parsed.arch, **options), num_classes, global_pool, drop_rate)
+    else:
+        several = parsed.kind != 'hrnetv1'
+        model = BUILDERS[parsed.kind](HRNet(parsed.arch, multiscale_output=several, **options))
     model.default_cfg = model.pretrained_cfg = _cfg_of(model, name, parsed)
     _init_weights(model)
     if source is not None:
@@ -121,19 +130,7 @@ def create_model(
     return model
 
 
-def _build(
-    name: Name, maps: Mapping[str, Any] | None, head: Mapping[str, Any], options: Mapping[str, Any]
-) -> Any:
-    if maps is not None:
-        indices = STREAMS if maps['out_indices'] is None else maps['out_indices']
-        return Features(name.arch, **{**maps, 'out_indices': indices}, **options)
-    if name.kind == 'hrnet':
-        return Classifier(HRNet(name.arch, **options), **head)
-    several = name.kind != 'hrnetv1'
-    return BUILDERS[name.kind](HRNet(name.arch, multiscale_output=several, **options))
-
-
-def _cfg_of(model: Any, name: str, parsed: Name) -> dict[str, Any]:
+def _cfg_of(model: nn.Module, name: str, parsed: Name) -> dict[str, object]:
     cfg = default_cfg(
         parsed.timm.partition('.')[2],
         prefix='' if isinstance(model, HRNet) else 'backbone.',
@@ -168,7 +165,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
     LOGGER.log(logging.WARNING if report.notes else logging.INFO, '%s: %s', source, report)
 
 
-def _read(source: str) -> Mapping[str, Any]:
+def _read(source: str) -> Mapping[str, object]:
     from mmengine.runner import CheckpointLoader
 
     try:
@@ -192,7 +189,7 @@ def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str 
     weights = imagenet_weights()
     if name.arch not in weights:
         raise ConfigError(
-            f'There are no published weights of {name.arch}, only of {", ".join(weights)}; '
+            f'There are no published weights for {name.arch}, only for {", ".join(weights)}; '
             f'{_hint(name.arch)}load your own with checkpoint=PATH'
         )
     return weights[name.arch]
@@ -213,7 +210,7 @@ def _of_timm(name: str) -> str:
     except (ImportError, OSError) as error:
         reason = error if isinstance(error, ImportError) else str(error).partition('\n')[0]
         raise CheckpointError(
-            f'{file} cannot be fetched: {reason}. Install huggingface_hub, or download the file '
+            f'{file} cannot be downloaded: {reason}. Install huggingface_hub, or download the file '
             'where there is a network and give it: create_model(..., checkpoint=PATH)'
         ) from error
 
@@ -221,26 +218,25 @@ def _of_timm(name: str) -> str:
 def _channels(in_channels: int | None, in_chans: int | None) -> int:
     given = [channels for channels in (in_channels, in_chans) if channels is not None]
     if len(given) == 2:
-        raise ConfigError('Give either in_channels or in_chans, which are the same')
+        raise ConfigError('Give either in_channels or in_chans, which mean the same')
     return given[0] if given else 3
 
 
-def _check_idle(given: Mapping[str, Any], idle: Mapping[str, Collection[Any]], use: str) -> None:
+def _check_idle(
+    given: Mapping[str, object], idle: Mapping[str, Collection[object]], use: str
+) -> None:
     """Refuses values that would have no effect in the model that is built."""
     for key, values in idle.items():
         if given[key] not in values:
             raise ConfigError(f'{key}={given[key]} is for {use}')
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    known = set(signature(HRNet).parameters) - NOT_OPTIONS
-    for option in options:
-        if option in NOT_OPTIONS:
-            raise ConfigError(
-                f'{option} is not to be given: the name says the network, checkpoint the weights'
-            )
-        if option not in known:
-            raise ConfigError(f'{option!r} is not an option, those are {", ".join(sorted(known))}')
+def _check_options(options: Mapping[str, object]) -> None:
+    for option in BY_NAME & set(options):
+        raise ConfigError(
+            f'{option} cannot be given: the name chooses the network, and checkpoint its weights'
+        )
+    check_keys('The backbone', options, sorted(set(signature(HRNet).parameters) - BY_NAME))
 
 
 def _init_weights(model: nn.Module) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmhrnet.errors import ConfigError
 from mmhrnet.models import ARCHS
 
 KINDS = ('hrnet', 'hrnetv1', 'hrnetv2', 'hrnetv2p')
 NAMES = {f'{kind}_{arch}': (kind, arch) for kind in KINDS for arch in ARCHS}
-# Architecture and tags of timm's names; the first tag is the one timm takes where none is given.
+# Architecture and tags of timm's names; without a tag, timm takes the first one.
 TIMM_NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     'hrnet_w18_small': ('w18_small_v1', ('gluon_in1k', 'ms_in1k')),
     'hrnet_w18_small_v2': ('w18_small_v2', ('gluon_in1k', 'ms_in1k')),
@@ -19,7 +19,7 @@ TIMM_NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     'hrnet_w18_ssld': ('w18', ('paddle_in1k',)),
     'hrnet_w48_ssld': ('w48', ('paddle_in1k',)),
 }
-IMAGENET = {
+IMAGENET: dict[str, object] = {
     'num_classes': 1000,
     'input_size': (3, 224, 224),
     'pool_size': (7, 7),
@@ -29,7 +29,7 @@ IMAGENET = {
     'std': (0.229, 0.224, 0.225),
 }
 # How the weights of a tag differ from that.
-TAGS: dict[str, dict[str, Any]] = {
+TAGS: dict[str, dict[str, object]] = {
     'ms_in1k': {},
     'ms_aug_in1k': {'crop_pct': 0.95},
     'gluon_in1k': {'interpolation': 'bicubic'},
@@ -38,7 +38,7 @@ TAGS: dict[str, dict[str, Any]] = {
 
 
 class Name(NamedTuple):
-    """What a name says; ``timm`` is timm's full name of its own weights, if it names them."""
+    """What a name means; ``timm`` is the full name of timm's weights, if only timm has it."""
 
     kind: str
     arch: str
@@ -74,8 +74,8 @@ def weights_of_timm(arch: str) -> list[str]:
 
 def default_cfg(
     tag: str = '', *, prefix: str = '', classifier: str | None = None
-) -> dict[str, Any]:
-    """The dict that timm's models have under this name.
+) -> dict[str, object]:
+    """The ``default_cfg`` of timm's models.
 
     Args:
         tag: Tag of timm's weights.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from mmhrnet.hub.features import FeatureInfo
+from mmhrnet.hub.features import FeatureInfo, MapInfo
 from mmhrnet.models import HRNet, HRNetV2, HRNetV2p
 
 PYRAMID_CHANNELS = 256
@@ -33,9 +31,11 @@ class Representation(nn.Module):
         super().__init__()
         self.backbone, self.neck = backbone, neck
         self.out_channels, self.out_strides = out_channels, out_strides
-        maps = zip(out_channels, out_strides)
-        info = (dict(num_chs=width, reduction=stride, module='neck') for width, stride in maps)
-        self.feature_info = FeatureInfo(info, range(len(out_channels)))
+        info = [
+            MapInfo(num_chs=width, reduction=stride, module='neck', index=index)
+            for index, (width, stride) in enumerate(zip(out_channels, out_strides))
+        ]
+        self.feature_info = FeatureInfo(info, range(len(info)))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         maps = self.neck(self.backbone(x))
@@ -57,8 +57,4 @@ def _v2p(backbone: HRNet) -> Representation:
     return Representation(backbone, neck, (neck.out_channels,) * neck.num_outs, strides)
 
 
-BUILDERS: dict[str, Callable[[HRNet], nn.Module]] = {
-    'hrnetv1': _v1,
-    'hrnetv2': _v2,
-    'hrnetv2p': _v2p,
-}
+BUILDERS = {'hrnetv1': _v1, 'hrnetv2': _v2, 'hrnetv2p': _v2p}

@@ -1,11 +1,11 @@
-"""Our classifiers and their maps in timm's registry, under names of their own."""
+"""Our classifiers and their maps in timm's registry, under our own names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -15,12 +15,15 @@ from mmhrnet.hub.models import create_model, imagenet_weights
 from mmhrnet.hub.names import default_cfg
 from mmhrnet.models import ARCHS
 
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
 CLASSIFIERS_ONLY: Any = ('num_classes', 'global_pool', 'drop_rate')
-default_cfgs: dict[str, dict[str, Any]] = {}  # timm looks for it here
+default_cfgs: dict[str, dict[str, object]] = {}  # timm reads it from here
 
 
 def register_timm() -> list[str]:
-    """Registers ``mmhrnet_w18_small_v1`` to ``mmhrnet_w64`` with timm, and with what builds on it.
+    """Registers ``mmhrnet_w18_small_v1`` to ``mmhrnet_w64`` with timm and what builds on it.
 
     ``timm.create_model`` then takes these names with the arguments of
     :func:`mmhrnet.create_model`; ``features_only=True`` gives five maps, the stem's at 1/2
@@ -47,10 +50,8 @@ def register_timm() -> list[str]:
 
 
 def _entrypoint(name: str, arch: str) -> Callable[..., nn.Module]:
-    entrypoint = partial(_create, name, arch)
-
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        return entrypoint(pretrained, **kwargs)
+        return _create(name, arch, pretrained, **kwargs)
 
     create.__name__ = name  # the name it is registered under
     return create
@@ -61,8 +62,8 @@ def _create(
     arch: str,
     pretrained: bool,
     *,
-    pretrained_cfg: Any = None,
-    pretrained_cfg_overlay: dict[str, Any] | None = None,
+    pretrained_cfg: str | dict[str, object] | None = None,
+    pretrained_cfg_overlay: dict[str, object] | None = None,
     cache_dir: str | None = None,
     features_only: bool = False,
     **kwargs: Any,
@@ -81,7 +82,7 @@ def _create(
     return build_model_with_cfg(
         build,
         name,
-        pretrained=False,  # loaded already, safely and from any published form
+        pretrained=False,  # create_model loads them, safely and from any published form
         pretrained_cfg=cfg.to_dict(),
         kwargs_filter=CLASSIFIERS_ONLY if features_only and not wrapped else None,
         features_only=wrapped,
@@ -96,16 +97,17 @@ def _list_of_maps(build: Callable[..., nn.Module], **kwargs: Any) -> nn.Module:
     return model
 
 
-def _as_list(_: nn.Module, __: Any, maps: tuple[Tensor, ...]) -> list[Tensor]:
+def _as_list(_: nn.Module, __: object, maps: tuple[Tensor, ...]) -> list[Tensor]:
     return list(maps)
 
 
-def _weights(name: str, cfg: Any, pretrained: bool) -> str | None:
+def _weights(name: str, cfg: PretrainedCfg, pretrained: bool) -> str | None:
     if not pretrained:
         return None
-    if source := cfg.file or cfg.url:
+    source = cfg.file or cfg.url
+    if isinstance(source, str) and source:
         return source
     raise ConfigError(
-        f'There are no published weights of {name}: give '
+        f'There are no published weights for {name}: give '
         'pretrained_cfg_overlay=dict(file=PATH), or pretrained=False'
     )
