@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import yaml
 from rich.box import SIMPLE_HEAD
@@ -14,11 +14,12 @@ from rich.table import Table
 from mmhrnet.datasets.mini import NUM_VAL
 from mmhrnet.hosts import known_hosts, published_metrics
 from mmhrnet.hosts.host import Metric
+from mmhrnet.terminal import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1] / '.mim'
 
-# Images of the published figures, by the metafiles' name of the data set. Not here, and not
-# checked, are those that are counted in persons or faces or on whose number sources disagree.
+# Number of images behind the published figures, by the metafiles' name of the data set. Data sets
+# that are counted in persons or faces, or on whose number sources disagree, are not checked.
 VALIDATION_IMAGES = {
     'COCO': 5000,
     'Cityscapes': 500,
@@ -29,7 +30,7 @@ VALIDATION_IMAGES = {
     '300W': 689,
     'COFW': 507,
 }
-SCREEN = 144  # letters of the widest row
+SCREEN = 144  # characters of the widest row
 TABLES_HEAD = """# Models
 
 Every config, with parameters, multiply-adds and the published figure. Where there are weights, the
@@ -38,9 +39,31 @@ of DEKR are those of backbone and neck. Written by `python -m mmhrnet models --o
 from the metafiles.
 """
 
+TABLE_HEADINGS = ('config', 'data', 'params', 'GMACs', 'published', 'source', 'weights')
+Metadata = TypedDict('Metadata', {'Training Data': str, 'Parameters': float, 'FLOPs': float})
+
+
+class Result(TypedDict):
+    """A published result of a config, with OpenMMLab's fields."""
+
+    Task: str
+    Dataset: str
+    Metrics: dict[str, float]
+    Source: str
+
+
+class MetafileModel(TypedDict, total=False):
+    """A config in a metafile; only ``Results`` and ``Weights`` may be missing."""
+
+    Name: str
+    Config: str
+    Metadata: Metadata
+    Results: list[Result]
+    Weights: str
+
 
 @cache
-def metafile_models() -> list[dict[str, Any]]:
+def metafile_models() -> list[MetafileModel]:
     """The ``Models`` of all metafiles, with OpenMMLab's fields."""
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))['Import']
     files = [yaml.safe_load((ROOT / path).read_text(encoding='utf-8')) for path in index]
@@ -49,13 +72,17 @@ def metafile_models() -> list[dict[str, Any]]:
 
 def published_results(config: str) -> dict[str, float]:
     """Metrics, by metafile name, that are published for the config of that file name."""
-    models = [model for model in metafile_models() if model['Name'] == config]
-    return {name: value for model in models for name, value in _metrics(model).items()}
+    results = _results(config)
+    return {name: value for result in results for name, value in result['Metrics'].items()}
 
 
-def _metrics(model: Mapping[str, Any]) -> dict[str, float]:
-    results = [result['Metrics'] for result in model.get('Results', ())]
-    return {name: value for metrics in results for name, value in metrics.items()}
+def _results(config: str) -> list[Result]:
+    return [
+        result
+        for model in metafile_models()
+        if model['Name'] == config
+        for result in model.get('Results', ())
+    ]
 
 
 def model_tables() -> str:
@@ -63,35 +90,32 @@ def model_tables() -> str:
     parts = [TABLES_HEAD]
     for host in known_hosts().values():
         models = [m for m in metafile_models() if m['Config'].split('/')[1] == host.name]
-        if not models:
-            continue
-        rows = '\n'.join(_row(model) for model in models)
-        header = '| config | data | params | GMACs | published | source | weights |'
-        parts.append(f'## {host.title}\n\n{header}\n|---|---|---|---|---|---|---|\n{rows}\n')
+        if models:
+            table = markdown_table(TABLE_HEADINGS, map(_cells, models))
+            parts.append(f'## {host.title}\n\n{table}\n')
     return '\n'.join(parts)
 
 
-def _row(model: Mapping[str, Any]) -> str:
-    results = model.get('Results', [])
-    cells = (
+def _cells(model: MetafileModel) -> tuple[str, ...]:
+    results = _results(model['Name'])
+    return (
         f'[{model["Name"]}](../{model["Config"]})',
         *_facts(model),
         results[0]['Source'] if results else '-',
         f'[pth]({model["Weights"]})' if 'Weights' in model else '-',
     )
-    return '| ' + ' | '.join(cells) + ' |'
 
 
-def _facts(model: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _facts(model: MetafileModel) -> tuple[str, str, str, str]:
     """Data, parameters, multiply-adds and published figures."""
-    meta = model['Metadata']
-    figures = ', '.join(f'{name} {value}' for name, value in _metrics(model).items())
+    meta, published = model['Metadata'], published_results(model['Name'])
+    figures = ', '.join(f'{name} {value}' for name, value in published.items())
     params, macs = f'{meta["Parameters"] / 1e6:.1f} M', f'{meta["FLOPs"] / 1e9:.2f}'
     return meta['Training Data'], params, macs, figures or '-'
 
 
 def model_screen() -> Table:
-    """All models as one table for the screen; its rows stay whole in a narrow one or a pipe."""
+    """All models as one table, whose rows are not wrapped on a narrow screen or in a pipe."""
     table = Table('name (mmhrnet::NAME)', 'data', box=SIMPLE_HEAD, width=SCREEN)
     table.add_column('params', justify='right')
     table.add_column('GMACs', justify='right')
@@ -103,12 +127,12 @@ def model_screen() -> Table:
 
 
 def result_table(columns: Mapping[str, Mapping[str, float]], config: str, other: str = '') -> Table:
-    """Metrics as rows; the given columns and the published figure side by side.
+    """A table of metrics: the given columns and the published figures side by side.
 
     Args:
         columns: Values by metric, by heading, such as ``{'last': {'coco/bbox_mAP': 0.4}}``.
         config: File name of the config, without its suffix.
-        other: What :func:`other_data` says; the published figures are then left out.
+        other: What :func:`other_data` returns; if there is any, published figures are left out.
     """
     published, known = {} if other else published_results(config), published_metrics()
     title = f'{config}, {other}' if other and published_results(config) else config
@@ -146,17 +170,17 @@ class ZooRow(NamedTuple):
 def compare_to_published(
     config: str, evaluation: Evaluation, *, same_data: bool, tolerance: float
 ) -> list[ZooRow]:
-    """The metrics that papers report, or all where it is none of them, beside the published ones.
+    """The metrics that papers report, or all if there are none of these, beside published ones.
 
     Args:
         config: File name of the config, without its suffix.
         evaluation: What was measured.
-        same_data: False if the data are known to be others than those of the published figure.
+        same_data: False if the data are known to differ from those of the published figure.
         tolerance: Per cent points within which a figure counts as the published one.
     """
-    result = _result(config)
+    results = _results(config)
     host = known_hosts().get(evaluation.library)
-    task = result.get('Task') or (host.task_name if host else '-')
+    task = results[0]['Task'] if results else host.task_name if host else '-'
     published = published_results(config)
     other = other_data(config, evaluation.images, same_data)
     metrics, known, rows = evaluation.metrics, published_metrics(), []
@@ -181,23 +205,18 @@ def _judge(
 
 
 def other_data(config: str, images: int, same_data: bool) -> str:
-    """Says that data are not those of the published figure of a config, or nothing.
+    """What is to be said if data are not those of the published figure of a config, else nothing.
 
     Args:
         config: File name of the config, without its suffix.
         images: Number of images that were evaluated.
-        same_data: False if the data are known to be others.
+        same_data: False if the data are known to differ.
     """
-    expected = VALIDATION_IMAGES.get(_result(config).get('Dataset', ''))
+    results = _results(config)
+    expected = VALIDATION_IMAGES.get(results[0]['Dataset']) if results else None
     if expected not in (None, images):
         return f'other data ({images} images, not {expected})'
     return '' if same_data and images != NUM_VAL else f'other data ({images} images)'
-
-
-def _result(config: str) -> dict[str, Any]:
-    """The first of the published results of a config."""
-    results = [r for m in metafile_models() if m['Name'] == config for r in m.get('Results', ())]
-    return results[0] if results else {}
 
 
 def _verdict(difference: float, less_is_better: bool, tolerance: float) -> str:
@@ -208,7 +227,7 @@ def _verdict(difference: float, less_is_better: bool, tolerance: float) -> str:
 
 
 def zoo_table(rows: Sequence[ZooRow]) -> Table:
-    """All rows in one table; why something failed is in Markdown and JSON."""
+    """All rows in one table; the Markdown and JSON files also say why something failed."""
     table = Table(title='measured beside published, in per cent')
     for heading in ZooRow._fields[:7]:
         if heading in ('measured', 'published', 'difference'):
@@ -222,9 +241,7 @@ def zoo_table(rows: Sequence[ZooRow]) -> Table:
 
 def zoo_markdown(rows: Sequence[ZooRow], title: str) -> str:
     """All rows as Markdown, under a heading."""
-    headings = ZooRow._fields[:7]
-    lines = [headings, ['---'] * len(headings), *map(_zoo_cells, rows)]
-    table = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    table = markdown_table(ZooRow._fields[:7], map(_zoo_cells, rows))
     return f'# Measured beside published\n\n{title}\n\n{table}\n'
 
 
