@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -67,13 +66,6 @@ def test_a_folder_where_a_file_is_to_be_is_named(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.rglob('*')] == ['new']
 
 
-def run_tool(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: object) -> None:
-    """Runs what the user has to mend."""
-    monkeypatch.setattr(sys, 'argv', [f'tools/{tool}.py', *map(str, arguments)])
-    with pytest.raises(SystemExit, match=r'^2$'):
-        runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
-
-
 TOOLS: dict[str, tuple[str, ...]] = {
     'train': (CLS, '--mini', '--work-dir', 'OUT'),
     'test': (CLS, 'CHECKPOINT', '--mini', '--work-dir', 'OUT'),
@@ -101,6 +93,7 @@ def test_every_tool_names_an_output_that_cannot_be_written(
     untrained: Callable,
     scene: Path,
     tmp_path: Path,
+    run_tool: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -108,12 +101,12 @@ def test_every_tool_names_an_output_that_cannot_be_written(
     monkeypatch.setenv('LOCAL_RANK', '0')
     (tmp_path / 'file').touch()
     out = f'{tmp_path}/file/out'
-    words = TOOLS[tool]
-    if 'CHECKPOINT' in words:
-        words = [w.replace('CHECKPOINT', str(untrained('mmpretrain').checkpoint)) for w in words]
-    run_tool(
-        monkeypatch, tool, *(w.replace('OUT', out).replace('IMAGE', str(scene)) for w in words)
-    )
+    places = {'OUT': out, 'IMAGE': str(scene)}
+    if 'CHECKPOINT' in TOOLS[tool]:
+        places['CHECKPOINT'] = str(untrained('mmpretrain').checkpoint)
+    words = [re.sub('|'.join(places), lambda m: places[m[0]], word) for word in TOOLS[tool]]
+    with pytest.raises(SystemExit, match=r'^2$'):
+        run_tool(tool, *words)
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f'{tool}.py: {out}')
     assert 'cannot be written: Not a directory; choose another place' in said
@@ -170,7 +163,7 @@ def test_a_work_folder_whose_name_is_no_text_is_refused() -> None:
 
 
 def test_names_are_shown_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, run_tool: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / ODD.replace('/', '')
     for run in ('_a[b]', ODD.rpartition('/')[2]):
@@ -178,12 +171,10 @@ def test_names_are_shown_as_they_are(
         file.parent.mkdir(parents=True)
         records = [{'step': 1, 'loss': 1.0}, {'step': 1, 'US$ $\\frac{$ [x]': 0.5}]
         file.write_text('\n'.join(map(json.dumps, records)) + '\n')
-    runs = sorted(folder.iterdir())
-    monkeypatch.setattr(sys, 'argv', ['tools/analyze_logs.py', *map(str, runs), '--out', ''])
-    sys.argv[-1] = str(folder / 'öut[b].png')
-    runpy.run_path(str(ROOT / 'tools/analyze_logs.py'), run_name='__main__')
+    out = folder / 'öut[b].png'
+    run_tool('analyze_logs', *sorted(folder.iterdir()), '--out', out)
     printed = capsys.readouterr().out
-    assert f'curves: {sys.argv[-1]}\n' in printed
+    assert f'curves: {out}\n' in printed
     for text in ('_a[b]', 'b][red] :smile: %d {} $\\frac{$', 'US$ $\\frac{$ [x], best'):
         assert text in printed
 
@@ -223,9 +214,7 @@ def test_every_error_of_ours_is_a_user_error() -> None:
     assert len(ours) >= 9
 
 
-def test_ctrl_c_is_one_line(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     with pytest.raises(SystemExit) as error, one_line('name'):
         signal.raise_signal(signal.SIGINT)

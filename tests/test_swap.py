@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-import runpy
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
 from importlib import import_module
@@ -341,19 +339,16 @@ def test_what_cannot_be_swapped_is_named(cfg: Any, message: str) -> None:
 
 
 def test_tools_swap(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path, run_tool: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = configs_of('mmpretrain') / 'hrnet/hrnet-w18_4xb32_in1k.py'
     saved = tmp_path / 'swapped.py'
-    words = [str(path), '--swap', '--save-path', str(saved)]
-    monkeypatch.setattr(sys, 'argv', ['tools/print_config.py', *words])
-    runpy.run_path(str(ROOT / 'tools/print_config.py'), run_name='__main__')
+    run_tool('print_config', path, '--swap', '--save-path', saved)
     said = capsys.readouterr()
     assert 'model.neck.0: HRFuseScales -> mmhrnet.HRNetC' in said.err.splitlines()
     assert '->' not in said.out  # it is the config
     assert Config.fromfile(saved).model.backbone.type == 'mmhrnet.HRNet'
-    monkeypatch.setattr(sys, 'argv', ['tools/print_config.py', str(saved), '--swap'])
-    runpy.run_path(str(ROOT / 'tools/print_config.py'), run_name='__main__')
+    run_tool('print_config', saved, '--swap')
     assert 'Nothing to swap: the config uses mmhrnet already' in capsys.readouterr().err
 
 
