@@ -212,7 +212,7 @@ def test_weights_that_are_not_given_are_the_published_ones() -> None:
 
 def test_arguments_that_cannot_work(untrained: object, scene: Path, tmp_path: Path) -> None:
     config, checkpoint = untrained('mmpretrain')
-    with pytest.raises(ConfigError, match='none of torch'):
+    with pytest.raises(ConfigError, match='not a device of torch'):
         Predictor(config, checkpoint, device='gpu')
     with pytest.raises(ConfigError, match=r'but configs of mmpretrain, .* take none'):
         Predictor(config, checkpoint, mini=True, detector=Predictor(config, checkpoint, mini=True))
