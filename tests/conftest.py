@@ -7,8 +7,10 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
@@ -144,6 +146,17 @@ def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         runpy.run_path(str(ROOT / f'tools/{name}.py'), run_name='__main__')
 
     return run
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of the test's folder; torch downloads into a part of it."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
 
 
 @pytest.fixture(scope='session')

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import torch
@@ -524,18 +521,11 @@ def test_a_network_inside_something_else_loads_by_its_own_names(tmp_path: Path) 
 
 
 @pytest.mark.parametrize('name', ['timm.pth', 'timm.safetensors'])
-def test_weights_come_over_http(
-    name: str, tmp_path: Path, randomized: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+def test_weights_come_over_http(name: str, served: str, tmp_path: Path, randomized: object) -> None:
     _, state = published('timm', classifier, randomized)
     checkpoints.save({'state_dict': state}, tmp_path / name)
-    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        backbone = HRNet(ARCH)
-        load_checkpoint(backbone, f'http://127.0.0.1:{server.server_port}/{name}')
-        server.shutdown()
+    backbone = HRNet(ARCH)
+    load_checkpoint(backbone, f'{served}/{name}')
     assert torch.equal(backbone.conv1.weight, state['conv1.weight'])
 
 

@@ -463,7 +463,7 @@ def test_all_processes_evaluate_the_network_that_is_saved(tmp_path: Path) -> Non
 
 
 def config_of(**values: object) -> Config:
-    return Config(dict(launcher='pytorch', model=dict(), **values))
+    return Config(dict(launcher='pytorch', model=dict()) | values)
 
 
 def test_a_launcher_that_started_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,13 +476,6 @@ def test_a_launcher_that_started_nothing_is_said(monkeypatch: pytest.MonkeyPatch
     assert is_first(Config(dict(launcher='none')))
 
 
-def test_sharded_gradients_are_not_clipped_by_their_shares() -> None:
-    wrapper = dict(type='OptimWrapper', clip_grad=dict(max_norm=5))
-    cfg = config_of(strategy=dict(type='FSDPStrategy'), optim_wrapper=wrapper)
-    with pytest.raises(apis.ConfigError, match=r'optim_wrapper\.clip_grad=None'):
-        launch.start_processes(cfg)
-
-
 def test_the_first_process_of_each_machine_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('RANK', '8')
     for rank, first in (('0', True), ('3', False)):
@@ -490,18 +483,29 @@ def test_the_first_process_of_each_machine_is_known(monkeypatch: pytest.MonkeyPa
         assert is_first(config_of()) is first
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+SHARDED = dict(
+    strategy=dict(type='FSDPStrategy'),
+    optim_wrapper=dict(type='OptimWrapper', clip_grad=dict(max_norm=5)),
+)
+
+
+@pytest.mark.parametrize(
+    ('gpus', 'changes', 'says'),
+    [
+        (1, {}, 'Process 1 of this machine has no GPU'),
+        (0, dict(launcher='slurm'), '--launcher slurm needs GPUs'),
+        (0, SHARDED, r'optim_wrapper\.clip_grad=None'),
+    ],
+    ids=['more processes than GPUs', 'slurm without GPUs', 'gradients clipped by their shares'],
+)
+def test_what_cannot_start_is_refused(
+    gpus: int, changes: dict, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
     monkeypatch.setenv('LOCAL_RANK', '1')
-    with pytest.raises(apis.ConfigError, match='Process 1 of this machine has no GPU'):
-        launch.start_processes(config_of())
-
-
-def test_slurm_without_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(apis.ConfigError, match='--launcher slurm needs GPUs'):
-        launch.start_processes(Config(dict(launcher='slurm')))
+    with pytest.raises(apis.ConfigError, match=says):
+        launch.start_processes(config_of(**changes))
 
 
 def test_a_cpu_gets_gloo_plain_norms_and_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
