@@ -76,7 +76,7 @@ def check_zip(file: IO[bytes]) -> list[str]:
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
         require(stored, 'its records are compressed')
         require(sum(record.file_size for record in records) <= size, 'its records overlap')
-        damaged = archive.testzip()  # torch itself leaves the checksums alone
+        damaged = archive.testzip()  # torch itself does not check them
         if damaged is not None:
             raise zipfile.BadZipFile(f'its record {damaged} is damaged')
     return names

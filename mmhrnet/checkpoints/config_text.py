@@ -19,7 +19,7 @@ from mmengine.registry import Registry
 
 from mmhrnet.checkpoints.safe import CheckpointError
 
-SCOPES = ('_scope_', 'default_scope')  # keys whose value MMEngine imports a registry by
+SCOPES = ('_scope_', 'default_scope')  # keys that name a registry, which MMEngine imports
 WEIGHTS = ('init_cfg', 'pretrained')  # initial weights, which the checkpoint replaces
 PLAIN = re.compile(r'[\w +-]*')  # no path, no address, no dotted name, no expression
 LONGEST = 1_000_000  # characters of a config

@@ -72,7 +72,7 @@ def fit(
     partial: bool | None = None,
     inplace_abn: bool | None = None,
 ) -> tuple[State, Report]:
-    """The tensors of a checkpoint as a model takes them.
+    """The tensors of a checkpoint, fitted to a model.
 
     The names follow the model; biases before norms are folded into the running means, a first
     convolution of other input channels is adapted. Heads may differ, everything else may not.
@@ -223,7 +223,7 @@ def convert(
     forms, source = to_common_state(state)
     report = _report(forms, source, state)
     plain = to.startswith(('official', 'timm'))  # these have biases, and no tensors of hosts
-    kept = (folded or {}).items()  # as a file has it
+    kept = (folded or {}).items()  # may come from a file
     taken = {n: t for n, t in kept if isinstance(n, str) and isinstance(t, Tensor)}
     if plain:
         _put_back(source, taken, report)
@@ -235,7 +235,7 @@ def convert(
         taken |= biases
         report.changed += _counted('folded into the running means of their norms', biases)
     out: State = {}
-    norm = 'gn' if any('.gn1.' in name for name in state) else 'bn'  # mmcv names group norms so
+    norm = 'gn' if any('.gn1.' in name for name in state) else 'bn'  # mmcv's name of group norms
     parts = {part_of(name) for name in source}
     for common, tensor in source.items():
         other = common.removeprefix('other.')

@@ -80,7 +80,7 @@ def unwrap(checkpoint: object, at: str | None = None) -> Weights:
 
 
 def state_of(checkpoint: object) -> Mapping[str, Any]:
-    """The named tensors of a checkpoint as MMEngine takes them, and whatever it takes beside them.
+    """The named tensors of a checkpoint, and all else that is beside them, as MMEngine finds them.
 
     Raises:
         CheckpointError: The checkpoint, its ``state_dict`` or its ``meta`` is not a dict, or the
@@ -111,7 +111,7 @@ def state_of(checkpoint: object) -> Mapping[str, Any]:
 
 
 def _is_metadata(found: object) -> bool:
-    """Whether it is what PyTorch keeps with a state dict; its modules compare the versions."""
+    """Whether it is the metadata of a state dict, whose versions PyTorch's modules compare."""
     parts = list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
     return all(
         isinstance(part, dict) and isinstance(part.get('version'), (int, type(None)))

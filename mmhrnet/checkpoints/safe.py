@@ -135,7 +135,7 @@ def _load_safetensors(path: str | Path, map_location: MAP_LOCATION) -> Mapping[s
         tensors = load_file(path)
         with safe_open(path, framework='pt') as file:
             meta = _meta_of(file.metadata() or {})
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(
             f'{path} cannot be read as safetensors: {_one_line(error)}'
         ) from error
@@ -234,7 +234,7 @@ def _read(file: IO[bytes], map_location: MAP_LOCATION, name: str) -> Any:
         check_archive(file)
         with _only(safe_globals(SAFE_TYPES)):
             content = torch.load(file, map_location, weights_only=True)
-    except Exception as error:  # torch raises anything for a damaged file
+    except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(f'{name} {_explain_failure(error, file)}') from error
     try:
         check_size(content)

@@ -32,7 +32,7 @@ FUNCTIONS: dict[type, tuple[str, ...]] = {
     HistoryBuffer: ('min', 'max', 'mean', 'current'),
     OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
 }
-FACTORIES = (bool, dict, float, int, list, str, tuple)  # what a defaultdict makes its values with
+FACTORIES = (bool, dict, float, int, list, str, tuple)  # what defaultdicts make values with
 DTYPE_KINDS = 'biufcSUmMO'
 DEEPEST, LARGEST = 100, 10_000_000  # levels; values, where repeated ones count each time
 
@@ -171,8 +171,8 @@ NUMPY = [
     *(named(_reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
     *(named(_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
 ]
-# Paths come back pure, on any system; a defaultdict as a dict and a deque as a list, the only
-# kinds that torch puts items into.
+# Paths become pure ones, on any system. A defaultdict becomes a dict and a deque a list, because
+# these are the only kinds that torch adds items to.
 REPLACED: dict[str, Callable[..., object]] = {
     **{f'pathlib{m}.{k}PosixPath': PurePosixPath for m in ('', '._local') for k in ('', 'Pure')},
     **{

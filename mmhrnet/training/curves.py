@@ -28,7 +28,7 @@ Curves = dict[str, list[tuple[float, float]]]
 
 LOGGER = logging.getLogger(__name__)
 NO_CURVES = ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')
-WINDOW = 5  # logged records that a last loss is the mean of
+WINDOW = 5  # logged records whose mean is the last loss
 LEARNING_RATE = 'learning rate'
 VALIDATION = 'validation'
 INVISIBLE = '\u200b'

@@ -61,7 +61,7 @@ def _end_processes() -> None:
     """Joins gloo's threads: the interpreter aborts if one still runs when it ends."""
     if dist.is_initialized():
         dist.destroy_process_group()
-    gc.collect()  # the wrapped model holds the group too
+    gc.collect()  # the wrapped model refers to the group too
 
 
 def _check_gpus(launcher: str) -> None:

@@ -58,7 +58,7 @@ def train(
     """
     cfg = make_config(config, **edits)
     set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
-    if is_first(cfg):  # of this machine; the others wait for it where they connect
+    if is_first(cfg):  # of this machine; the others wait for it when they connect
         check_data(cfg)
         check_folder(cfg.work_dir)
         check_weights(cfg)

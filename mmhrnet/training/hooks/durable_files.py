@@ -11,7 +11,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmhrnet.errors import TrainingError
 from mmhrnet.files import FULL, UNFINISHED, beside
 
-DURABLE = 'mmhrnet.durable'  # what MMEngine's ``backend_args`` name it by
+DURABLE = 'mmhrnet.durable'  # its name in MMEngine's ``backend_args``
 
 
 def write_durably(path: str | Path, content: bytes) -> None:

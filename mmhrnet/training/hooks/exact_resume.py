@@ -1,4 +1,4 @@
-"""A resumed training that goes on exactly where it was."""
+"""Makes a resumed training continue exactly where it was interrupted."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class _Skipped:
         return next(self._iterator)
 
     def skip_iter(self, count: int) -> None:
-        """What newer MMEngines call once, instead of drawing each of them."""
+        """Newer MMEngines call this once instead of drawing each batch."""
         self._left -= count
 
 
@@ -161,12 +161,12 @@ def _seed_batches(runner: Runner) -> SeededBatches | None:
     if not isinstance(cfg, dict) or getattr(old, 'batch_sampler', None) is None:
         return None
     cfg = dict(cfg, dataset=_Shared(old.dataset))
-    cfg.pop('num_batch_per_epoch', None)  # the data set is cut already
+    cfg.pop('num_batch_per_epoch', None)  # the data set has been cut already
     own_seeds = runner._randomness_cfg.get('diff_rank_seed', False)
-    with seeded(runner.seed):  # a sampler without a seed draws one
+    with seeded(runner.seed):  # a sampler that has no seed draws one
         loader = runner.build_dataloader(cfg, seed=runner.seed, diff_rank_seed=own_seeds)
     batches = SeededBatches(loader.batch_sampler, runner.seed, get_rank())
-    # The loader forbids this later on; nothing has drawn from this one yet.
+    # Loaders forbid this once they are built, but nothing has drawn from this one yet.
     object.__setattr__(loader, 'batch_sampler', batches)
     loop.dataloader = loader
     return batches

@@ -12,7 +12,7 @@ from mmhrnet.errors import TrainingError
 
 
 def newest_intact(*folders: str | Path) -> Path | None:
-    """The checkpoint to go on from; damaged ones are named in one warning.
+    """The checkpoint to resume from; damaged ones are named in one warning.
 
     Args:
         folders: That of a run, with MMEngine's ``last_checkpoint``, and others of its checkpoints.
@@ -55,7 +55,7 @@ def _candidates(folders: list[Path]) -> list[Path]:
 
 
 def _damage(path: Path) -> str | None:
-    """Why a training cannot go on from it; loading also compares the checksums."""
+    """Why a training cannot resume from it; loading also compares the checksums."""
     try:
         content = checkpoints.load(path, 'cpu')
         checkpoints.state_of(content)

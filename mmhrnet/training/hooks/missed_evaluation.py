@@ -1,4 +1,4 @@
-"""An evaluation that was interrupted, done when the training goes on."""
+"""Catches up on an interrupted evaluation when the training is resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MissedEvaluationHook(Hook):
     priority = 'LOWEST'  # after the checkpoint hook is ready to keep the best one
 
     def __init__(self) -> None:
-        self._evaluated: int | None = None  # after so many iterations
+        self._evaluated: int | None = None  # iteration of the last evaluation
         self._missed = False
         self._counts: dict[str, object] = {}  # as an uninterrupted evaluation saves them
 
@@ -32,7 +32,7 @@ class MissedEvaluationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0 and self._missed and runner.val_loop and _is_due(runner):
             runner.logger.info('MissedEvaluationHook: the checkpoint was not evaluated yet')
-            for name, count in self._counts.items():  # MMEngine has set those of what is next
+            for name, count in self._counts.items():  # MMEngine has set the next ones
                 runner.message_hub.update_info(name, count)
             runner.val_loop.run()
 

@@ -28,7 +28,7 @@ Parsed = tuple[Tensor, dict[str, Tensor]]
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Stops at the first loss that is NaN or infinite, and lets no such weights into a checkpoint.
+    """Stops at the first loss that is NaN or infinite, and keeps such weights out of checkpoints.
 
     The loss is checked before the optimizer steps, while the weights are still those that gave it:
     the batch is run again, and the first module with a non-finite output is named. On a GPU the
@@ -39,7 +39,7 @@ class NonFiniteHook(Hook):
 
     Raises:
         TrainingError: Names the iteration, the images of the batch and the module; or the weights
-            that a checkpoint would have lost.
+            that are not finite in a checkpoint.
     """
 
     priority = 80  # after ExactResumeHook set the random state, before checkpoints are written
@@ -72,7 +72,7 @@ class NonFiniteHook(Hook):
         data_batch: object = None,
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Checks steps that were skipped (mixed precision), put off (accumulated) or unwatched."""
+        """Checks steps that mixed precision skipped, accumulation delayed or no hook watched."""
         loss = (outputs or {}).get('loss')
         if loss is not None and not bool(torch.as_tensor(loss).isfinite().all()):
             self._stop(runner)

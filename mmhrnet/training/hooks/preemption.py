@@ -75,7 +75,7 @@ class PreemptionHook(Hook):
             self._stop(runner, runner.iter + 1)
 
     def after_val_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
-        # Processes may have unlike numbers of batches here, and could not agree.
+        # The processes may have different numbers of batches here, so they could not agree.
         is_saved = get_world_size() == 1 and self._checkpoint.saved_iter == runner.iter
         if self._received and is_saved and _is_stepped(runner):
             self._stop(runner, runner.iter)

@@ -13,7 +13,7 @@ from mmhrnet.training.hooks.resume_state import RandomState
 
 
 def random_state() -> RandomState:
-    """The state, of CUDA that of this process's GPU, as ``torch.load`` reads it with weights_only.
+    """The state, including this process's GPU, as ``torch.load`` reads it with weights_only.
 
     It takes a tenth of a millisecond.
     """
@@ -27,7 +27,7 @@ def random_state() -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Sets what :func:`random_state` gave."""
+    """Restores what :func:`random_state` returned."""
     random.setstate(state['python'])
     kind, keys, position, has_gauss, gauss = state['numpy']
     np.random.set_state((kind, np.asarray(keys, np.uint32), position, has_gauss, gauss))

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is of the model and the optimizer that are to go on from it."""
+"""Checks that a checkpoint belongs to the model and the optimizer that resume from it."""
 
 from __future__ import annotations
 

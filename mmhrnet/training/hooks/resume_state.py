@@ -1,4 +1,4 @@
-"""What a training goes on from, in the form in which MMEngine and our hooks save it."""
+"""The checkpoint that a training resumes from, as MMEngine and our hooks save it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _check_history(value: object) -> object:
 
 
 class RandomState(TypedDict):
-    """Of one process. Numpy reads a position beyond its 624 words out of other memory."""
+    """That of one process. Given a position beyond its 624 words, numpy reads other memory."""
 
     python: tuple[
         Literal[3],
@@ -65,7 +65,7 @@ class RandomState(TypedDict):
 
 
 class ExactResume(TypedDict):
-    """Of ExactResumeHook."""
+    """What ExactResumeHook saves."""
 
     random_states: list[RandomState]
     batches: Count

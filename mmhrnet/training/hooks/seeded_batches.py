@@ -1,4 +1,4 @@
-"""Batches of indices that carry the seed of what is random in loading them."""
+"""Batches of indices that carry the random seed for loading them."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class SeededBatches:
         return getattr(self.batches, name)
 
     def skip(self, count: int, number: int) -> int:
-        """Skips batches of the next pass, and of further ones where it ends.
+        """Skips batches of the next pass, and of further passes when it ends.
 
         Args:
             count: How many to skip.
-            number: Of the first batch after them.
+            number: Number of the first batch after them.
 
         Returns:
             How many passes ended.
