@@ -64,10 +64,10 @@ OLD_KEYS = {
     'deterministic': 'randomness.deterministic',
 }
 # Some configs of the hosts still contain these.
-LEFT_OVER = (
+LEFT_OVER = {
     *('data', 'optimizer', 'optimizer_config', 'runner', 'total_iters', 'evaluation'),
     *('cudnn_benchmark', 'fp16'),
-)
+}
 NO_DATA = """Four ways out:
   --data-root PATH  the same data set elsewhere, with these files below it
   --mini            the embedded data set: no download, minutes on a CPU
@@ -159,7 +159,7 @@ def check_old_keys(cfg: Config) -> None:
     It is a warning if configs of the hosts still contain the same keys.
     """
     found = [name for name in OLD_KEYS if cfg.get(name) not in (None, False, {}, [])]
-    left_over = set(found) <= set(LEFT_OVER)
+    left_over = set(found) <= LEFT_OVER
     if left_over and 'optim_wrapper' in cfg:  # many configs of mmseg use it as a variable
         found = [name for name in found if name != 'optimizer']
     if not found:
