@@ -25,8 +25,8 @@ from PIL import Image
 from mmhrnet import HRNet, apis
 from mmhrnet.config.check import check_data, config_errors, merge_options
 from mmhrnet.datasets import mini_root
+from mmhrnet.hosts.shrink import set_classes
 from mmhrnet.inference.predict import _bgr
-from mmhrnet.walk import dicts
 
 ROOT = Path(__file__).resolve().parents[1]
 MASK_RCNN = 'mmdet/mask-rcnn_hrnetv2p-w18-1x_coco'
@@ -219,23 +219,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
     return make
 
 
-def use_coco(cfg: Config, folder: Path, content: Any) -> Config:
-    """The training data of a config are this file and ``folder/images``."""
-    path = folder / 'a.json'
-    if content is Path:
-        path.mkdir()
-    else:
-        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    cfg.train_dataloader.dataset.update(
-        data_root=str(folder), ann_file='a.json', data_prefix=dict(img='images')
-    )
-    if cfg.default_scope == 'mmdet':
-        cfg.train_dataloader.dataset.metainfo = dict(classes=CLASSES)
-        for head in (part for part in dicts(cfg.model.roi_head) if 'num_classes' in part):
-            head.num_classes = len(CLASSES)
-    return cfg
-
-
 def changed(mistake: Any, content: dict) -> Any:
     if isinstance(mistake, bytes) or mistake is Path:
         return mistake
@@ -247,7 +230,23 @@ def changed(mistake: Any, content: dict) -> Any:
 def use(base: Callable, tmp_path: Path) -> Callable[..., Config]:
     """Configs whose training data are three images and a COCO file of this content."""
     write_images(tmp_path / 'images')
-    return lambda name, content, mini=False: use_coco(base(name, mini), tmp_path, content)
+
+    def make(name: str, content: Any, mini: bool = False) -> Config:
+        path, cfg = tmp_path / 'a.json', base(name, mini)
+        if content is Path:
+            path.mkdir()
+        else:
+            text = content if isinstance(content, bytes) else json.dumps(content).encode()
+            path.write_bytes(text)
+        cfg.train_dataloader.dataset.update(
+            data_root=str(tmp_path), ann_file='a.json', data_prefix=dict(img='images')
+        )
+        if cfg.default_scope == 'mmdet':
+            cfg.train_dataloader.dataset.metainfo = dict(classes=CLASSES)
+            set_classes(cfg.model, len(CLASSES))
+        return cfg
+
+    return make
 
 
 @of(cases.COCO)
@@ -446,13 +445,17 @@ def test_images_of_any_depth_are_fed_as_three_channels(
 # Label maps and lists.
 
 
+def write_maps(folder: Path, *maps: np.ndarray) -> None:
+    for index, labels in enumerate(maps, 1):
+        Image.fromarray(labels).save(folder / f'maps/{index}.png')
+
+
 @pytest.fixture
 def segmentation(base: Callable, tmp_path: Path) -> Config:
     """A config whose training data are three images with label maps."""
     write_images(tmp_path / 'images')
     (tmp_path / 'maps').mkdir()
-    for index in (1, 2, 3):
-        Image.fromarray(cases.LABELS + index).save(tmp_path / f'maps/{index}.png')
+    write_maps(tmp_path, *(cases.LABELS + index for index in (1, 2, 3)))
     cfg = base(FCN)
     cfg.train_dataloader.dataset = dict(
         type='BaseSegDataset',
@@ -482,10 +485,9 @@ def test_label_maps_may_hold_255_and_palettes(segmentation: Config, tmp_path: Pa
 
 
 def test_masks_of_0_and_255_are_told(segmentation: Config, tmp_path: Path) -> None:
-    for index in (1, 2, 3):
-        mask = cases.LABELS.copy()
-        mask[9:20] = 255
-        Image.fromarray(mask).save(tmp_path / f'maps/{index}.png')
+    mask = cases.LABELS.copy()
+    mask[9:20] = 255
+    write_maps(tmp_path, mask, mask, mask)
     segmentation.train_dataloader.dataset.metainfo = dict(classes=['ground', 'road'])
     segmentation.model.decode_head.num_classes = 2
     wrong(segmentation, 'one class .*255 means no class: write 1')
@@ -493,8 +495,7 @@ def test_masks_of_0_and_255_are_told(segmentation: Config, tmp_path: Path) -> No
 
 @pytest.mark.parametrize('value', [0, 255])
 def test_label_maps_of_one_value_are_told(value: int, segmentation: Config, tmp_path: Path) -> None:
-    for index in (1, 2, 3):
-        Image.fromarray(cases.LABELS + value).save(tmp_path / f'maps/{index}.png')
+    write_maps(tmp_path, *[cases.LABELS + value] * 3)
     wrong(segmentation, f'(one|no) class .*have .{value}.')
 
 
