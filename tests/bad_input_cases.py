@@ -238,7 +238,7 @@ INPUTS: Table = {
     ),
     'stages of a named model': (
         lambda: create_model('hrnet_w18', extra=EXTRA),
-        'extra is not to be',
+        'extra cannot be given',
     ),
     'timm option': (
         lambda: create_model('hrnet_w18', drop_path_rate=0.1),
