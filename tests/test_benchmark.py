@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmhrnet.benchmark import INFERENCE, TRAINING, benchmark
-from mmhrnet.benchmark.measure import Timing, interleaved, peak_memory
+from mmhrnet.benchmark.measure import Machine, Timing, interleaved, peak_memory
 from mmhrnet.benchmark.report import Row, write_report
 from mmhrnet.deploy import Rewrites
 
@@ -79,9 +79,7 @@ def test_picture_of_one_workload(tmp_path: Path) -> None:
         Row(name, '', Timing(t, t, t), 2 / t, None, None, 0.0, (64, 64), 1, 10**9)
         for name, t in (('mmpose eager', 2.0), ('mmhrnet deploy', 1.0))
     ]
-    machine = dict(
-        device='d', threads=1, capability='c', torch='t', python='p', dtype='float32'
-    ) | dict(macs_per_second=2e9, bytes_per_second=1e9)
+    machine = Machine('d', 1, 1, 's', 'p', 't', 'c', 'float32', 2e9, 1e9)
     files = write_report(rows, machine, 'title', tmp_path, 'name')
     assert [file.name for file in files] == ['name.md', 'name.json', 'name.png']
     assert (

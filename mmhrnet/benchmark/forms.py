@@ -1,16 +1,16 @@
-"""The ways to run a network: as it is, in another memory format, compiled, or as a file."""
+"""The forms in which a network runs: plain, in another memory format, compiled, or as a file."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,27 +21,28 @@ from mmhrnet.deploy.export import FORMATS, compiler_problem, trace
 from mmhrnet.deploy.optimize import FORMS as REWRITTEN
 from mmhrnet.models import HRNet
 
+Input = Tensor | tuple[Tensor, ...]
 Run = Callable[[Any], Sequence[Tensor]]
 OURS = 'mmhrnet'
 NHWC = torch.channels_last
 
 
 class Form(NamedTuple):
-    """A way to run a network.
+    """A form in which a network runs.
 
     Attributes:
         make: Builds what is timed from a network, which it may change, and its input.
-        what: For whom reads the table.
-        sides: Whose networks run in this form: 'both', 'ours' or 'theirs'.
-        device: The only type of device for it, if there is one.
-        compiles: Whether building it is the time of a compilation.
-        file: Whether it goes through a file, which takes one tensor and whose memory is its own.
-        package: The library it needs.
+        what: A description, for the table.
+        sides: Whose networks run in this form.
+        device: The only type of device that it runs on, or None for all.
+        compiles: Whether the time to build it is that of a compilation.
+        file: Whether it is a file, which takes one tensor and manages its own memory.
+        package: The library that it needs.
     """
 
     make: Callable[[nn.Module, Any], Run]
     what: str
-    sides: str = 'both'
+    sides: Literal['both', 'ours', 'theirs'] = 'both'
     device: str | None = None
     compiles: bool = False
     file: bool = False
@@ -57,8 +58,8 @@ class Contestant:
     network: nn.Module
     seconds_to_build: float = field(default=0, init=False)
 
-    def build(self, x: Any) -> Run:
-        """Makes it and calls it once, which is when compilers compile."""
+    def build(self, x: Input) -> Run:
+        """Builds the form and calls it once, which is when compilers compile."""
         start = time.perf_counter()
         run = self.form.make(deepcopy(self.network), x)
         run(x)
@@ -66,32 +67,34 @@ class Contestant:
         return run
 
 
-def to_format(x: Any, memory_format: torch.memory_format) -> Any:
+def to_channels_last(x: Input) -> Input:
     if isinstance(x, Tensor):
-        return x.contiguous(memory_format=memory_format)
-    return tuple(to_format(part, memory_format) for part in x)
+        return x.contiguous(memory_format=NHWC)
+    return tuple(part.contiguous(memory_format=NHWC) for part in x)
 
 
 def in_channels_last(net: nn.Module) -> nn.Module:
     return net.to(memory_format=NHWC)  # type: ignore[call-overload]
 
 
-def _eager(net: nn.Module, _: Any) -> Run:
+def _eager(net: nn.Module, _: object) -> Run:
     return net
 
 
-def _channels_last(net: nn.Module, _: Any) -> Run:
+def _channels_last(net: nn.Module, _: object) -> Run:
     net = in_channels_last(net)
-    return lambda x: net(to_format(x, NHWC))
+    return lambda x: net(to_channels_last(x))
 
 
-def _compiled(net: nn.Module, _: Any, **options: Any) -> Run:
+def _compiled(
+    net: nn.Module, _: object, mode: str | None = None, options: dict | None = None
+) -> Run:
     torch._dynamo.reset()
-    compiled = torch.compile(in_channels_last(net), **options)
-    return lambda x: compiled(to_format(x, NHWC))
+    compiled = torch.compile(in_channels_last(net), mode=mode, options=options)
+    return lambda x: compiled(to_channels_last(x))
 
 
-def _modules_compiled(net: nn.Module, _: Any) -> Run:
+def _modules_compiled(net: nn.Module, _: object) -> Run:
     torch._dynamo.reset()
     for part in net.modules():
         if isinstance(part, HRNet):
@@ -99,13 +102,13 @@ def _modules_compiled(net: nn.Module, _: Any) -> Run:
     return _channels_last(net, _)
 
 
-def _deploy(net: nn.Module, _: Any, **switches: Any) -> Run:
-    fast = optimize(net, inplace=True, **switches)
-    return fast if switches.get('channels_last') is False else _channels_last(fast, _)
+def _deploy(net: nn.Module, _: object, rewrites: Rewrites | None = None) -> Run:
+    fast = optimize(net, rewrites, inplace=True)
+    return _channels_last(fast, _) if rewrites is None or rewrites.channels_last else fast
 
 
-def _deploy_compiled(net: nn.Module, _: Any, **options: Any) -> Run:
-    return _compiled(optimize(net, PORTABLE, inplace=True), _, **options)
+def _deploy_compiled(net: nn.Module, _: object, mode: str | None = None) -> Run:
+    return _compiled(optimize(net, PORTABLE, inplace=True), _, mode)
 
 
 def _packaged(net: nn.Module, x: Tensor) -> Run:
@@ -148,7 +151,7 @@ class _TrainingStep:
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
         self.device = next(net.parameters()).device.type
 
-    def __call__(self, x: Any) -> Sequence[Tensor]:
+    def __call__(self, x: Input) -> Sequence[Tensor]:
         self.optimizer.zero_grad()
         with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
             ys = self.run(x)
@@ -158,17 +161,17 @@ class _TrainingStep:
 
 
 def training(form: Form, precision: torch.dtype) -> Form:
-    """The form of whole training steps instead of forward passes."""
+    """The form with whole training steps instead of forward passes."""
 
-    def make(net: nn.Module, x: Any) -> Run:
+    def make(net: nn.Module, x: Input) -> Run:
         return _TrainingStep(net, form.make(net, x), precision)
 
     return form._replace(make=make)
 
 
 def _turned(rewrite: str, on: bool) -> Form:
-    switches: dict[str, Any] = {rewrite: on}
-    return Form(partial(_deploy, **switches), 'deploy, but for one rewrite', 'ours')
+    make = partial(_deploy, rewrites=replace(Rewrites(), **{rewrite: on}))
+    return Form(make, 'deploy, but for one rewrite', 'ours')
 
 
 INFERENCE = {
@@ -216,9 +219,9 @@ QUICK = ('eager', 'channels_last', 'deploy', 'packaged')
 
 
 def contestants(
-    networks: Networks, forms: dict[str, Form], case: Case, device: str
+    networks: Networks, forms: Mapping[str, Form], case: Case, device: str
 ) -> Iterator[Contestant]:
-    """Everybody who can run here, the reference first."""
+    """All contestants that can run here, the reference first."""
     for name, form in forms.items():
         if not _runs_here(form, case, device):
             continue

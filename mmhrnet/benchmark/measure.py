@@ -9,8 +9,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -27,11 +28,11 @@ class Timing(NamedTuple):
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], Any]], rounds: int, device: str
+    runs: Mapping[str, Callable[[], object]], rounds: int, device: str
 ) -> dict[str, Timing]:
-    """Times all in turn, round by round, so that a change of the machine's mood hits them alike.
+    """Times all in turn, round by round, so that a change in the machine's speed affects all alike.
 
-    The first call of a turn does not count: threads of the one before may still be spinning.
+    The first call of a turn does not count: threads of the previous one may still be spinning.
     """
     repeats = {}
     for name, run in runs.items():
@@ -46,7 +47,7 @@ def interleaved(
     return {name: _timing(values) for name, values in samples.items()}
 
 
-def _seconds(run: Callable[[], Any], repeats: int, device: str) -> float:
+def _seconds(run: Callable[[], object], repeats: int, device: str) -> float:
     synchronize(device)
     start = time.perf_counter()
     for _ in range(repeats):
@@ -67,10 +68,10 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def peak_memory(run: Callable[[], Any], device: str) -> int | None:
-    """Bytes that a call needs beyond what is held before it; None where that cannot be told.
+def peak_memory(run: Callable[[], object], device: str) -> int | None:
+    """Bytes that a call allocates at its peak; None where that cannot be measured.
 
-    On a CPU that is the peak of the resident memory, which Linux counts and lets reset.
+    On a CPU that is the peak of the resident memory, which Linux counts and can reset.
     """
     gc.collect()
     if device == 'cuda':
@@ -82,7 +83,7 @@ def peak_memory(run: Callable[[], Any], device: str) -> int | None:
     reset = Path('/proc/self/clear_refs')
     if not reset.exists():
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # else the call finds room in what others left
+    ctypes.CDLL(None).malloc_trim(0)  # else the call would reuse what others freed
     reset.write_text('5')
     before = _resident('VmRSS')
     run()
@@ -95,15 +96,31 @@ def _resident(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def machine(device: str, dtype: torch.dtype) -> dict[str, Any]:
-    """What it is, and what it can do: multiply-adds and copied bytes per second, measured."""
+class Machine(NamedTuple):
+    """The machine, and its measured ceiling: multiply-adds and copied bytes per second."""
+
+    device: str
+    threads: int
+    cores: int | None
+    system: str
+    python: str
+    torch: str
+    capability: str
+    dtype: str
+    macs_per_second: float
+    bytes_per_second: float
+
+
+def measure_machine(device: str, dtype: torch.dtype) -> Machine:
+    """Names this machine and measures its ceiling in a precision."""
     sides, size = ((4096, 8192), 1 << 28) if device == 'cuda' else ((512, 1024, 2048), 1 << 26)
     source = torch.rand(size, device=device)
     target = torch.empty_like(source)
     copy = _fastest(lambda: target.copy_(source), device)
+    squares = [torch.rand(n, n, device=device).to(dtype) for n in sides]
     # The best of all, not the median: this is the ceiling.
-    gemm = max(_gemm_rate(torch.rand(n, n, device=device).to(dtype), device) for n in sides)
-    return dict(
+    gemm = max(len(a) ** 3 / _fastest(partial(torch.matmul, a, a), device) for a in squares)
+    return Machine(
         device=torch.cuda.get_device_name() if device == 'cuda' else processor(),
         threads=torch.get_num_threads(),
         cores=os.cpu_count(),
@@ -117,11 +134,7 @@ def machine(device: str, dtype: torch.dtype) -> dict[str, Any]:
     )
 
 
-def _gemm_rate(a: torch.Tensor, device: str) -> float:
-    return len(a) ** 3 / _fastest(lambda: a @ a, device)
-
-
-def _fastest(run: Callable[[], Any], device: str) -> float:
+def _fastest(run: Callable[[], object], device: str) -> float:
     return min(_seconds(run, 1, device) for _ in range(20))
 
 

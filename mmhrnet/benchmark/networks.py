@@ -1,11 +1,11 @@
-"""What is compared: the networks of the hosts and of timm beside ours, with equal weights."""
+"""The networks of the hosts and of timm beside ours, with equal weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ class Networks(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Networks, and the image size (height and width) at which their papers or zoos count."""
+    """Networks, and the image size (height and width) at which papers or zoos count them."""
 
     title: str
     shape: tuple[int, int]
@@ -50,21 +50,21 @@ class TimmFeatures(nn.Module):
         super().__init__()
         import timm
 
-        self.net: Any = timm.create_model(f'hrnet_{arch}')
-        for name, p in self.net.named_parameters():  # biases before norms, which ours is without
+        self.net = timm.create_model(f'hrnet_{arch}', num_classes=0, global_pool='')
+        for name, p in self.net.named_parameters():  # biases before norms, which ours lacks
             if name.endswith('bias') and name.startswith(('downsamp', 'final')):
                 nn.init.zeros_(p)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        return (self.net.forward_features(x),)
+        return (self.net(x),)
 
 
-# Networks that are of no host, by the comparison of a host that they join.
+# Networks of other libraries, by the comparison of a host that they join.
 OTHERS = {'cls': {'timm': TimmFeatures}}
 
 
 def _same_weights(ours: nn.Module, theirs: dict[str, nn.Module]) -> Networks:
-    """Gives our weights to theirs, under their names."""
+    """Loads our weights into theirs, under their names."""
     state = ours.state_dict()
     for network in theirs.values():
         target = network.state_dict()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 
-from mmhrnet.benchmark.measure import Timing
+from mmhrnet.benchmark.measure import Machine, Timing
 from mmhrnet.files import beside, write_text
+from mmhrnet.terminal import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HEADERS = (
     'who and how',
@@ -25,7 +29,7 @@ HEADERS = (
 
 
 class Row(NamedTuple):
-    """One contestant at one workload; ``ratio`` and ``difference`` are to the first contestant."""
+    """One contestant at one workload, with ``ratio`` and ``difference`` to the first contestant."""
 
     name: str
     what: str
@@ -40,9 +44,9 @@ class Row(NamedTuple):
     params: int = 0
 
 
-def cells(row: Row, machine: Mapping[str, Any]) -> tuple[str, ...]:
+def cells(row: Row, machine: Machine) -> tuple[str, ...]:
     timing = row.timing
-    share = row.macs / timing.median / machine['macs_per_second']
+    share = row.macs / timing.median / machine.macs_per_second
     spread = f'{timing.low * 1e3:.1f} to {timing.high * 1e3:.1f}'
     return (
         row.name,
@@ -56,43 +60,41 @@ def cells(row: Row, machine: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def results_table(rows: Sequence[Row], machine: Mapping[str, Any], title: str) -> Table:
+def results_table(rows: Sequence[Row], machine: Machine, title: str) -> Table:
     table = Table(*HEADERS, title=title)
     for row in rows:
         table.add_row(*cells(row, machine))
     return table
 
 
-def describe(machine: Mapping[str, Any]) -> str:
-    gemm, copy = machine['macs_per_second'] / 1e9, machine['bytes_per_second'] / 1e9
+def describe(machine: Machine) -> str:
+    gemm, copy = machine.macs_per_second / 1e9, machine.bytes_per_second / 1e9
     return (
-        f'{machine["device"]}, {machine["threads"]} threads, {machine["capability"]}; torch '
-        f'{machine["torch"]}, Python {machine["python"]}; measured ceiling: {gemm:.0f} GMAC/s '
-        f'({machine["dtype"]} GEMM), {copy:.1f} GB/s (copy, read and write)'
+        f'{machine.device}, {machine.threads} threads, {machine.capability}; torch '
+        f'{machine.torch}, Python {machine.python}; measured ceiling: {gemm:.0f} GMAC/s '
+        f'({machine.dtype} GEMM), {copy:.1f} GB/s (copy, read and write)'
     )
 
 
-def markdown(rows: Sequence[Row], machine: Mapping[str, Any], title: str) -> str:
+def markdown(rows: Sequence[Row], machine: Machine, title: str) -> str:
     """A heading, the machine, and a table for each workload."""
     parts = [f'# {title}', describe(machine)]
     for batch, shape in dict.fromkeys((row.batch, row.shape) for row in rows):
         some = [row for row in rows if (row.batch, row.shape) == (batch, shape)]
         counts = f'{some[0].params / 1e6:.2f} M parameters, {some[0].macs / 1e9:.2f} GMAC'
-        heading = f'{batch} x {shape[0]}x{shape[1]}: {counts}'
-        lines = [HEADERS, ['---'] * len(HEADERS), *(cells(row, machine) for row in some)]
-        table = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-        parts.append(f'## {heading}\n\n{table}')
+        table = markdown_table(HEADERS, [cells(row, machine) for row in some])
+        parts.append(f'## {_workload(some[0])}: {counts}\n\n{table}')
     return '\n\n'.join(parts) + '\n'
 
 
 def write_report(
-    rows: Sequence[Row], machine: Mapping[str, Any], title: str, folder: Path, name: str
+    rows: Sequence[Row], machine: Machine, title: str, folder: Path, name: str
 ) -> list[Path]:
     """Writes ``<name>.md``, ``.json`` and ``.png`` and returns their paths."""
     paths = [folder / f'{name}.{suffix}' for suffix in ('md', 'json', 'png')]
     write_text(paths[0], markdown(rows, machine, title))
     records = [row._asdict() | dict(timing=row.timing._asdict()) for row in rows]
-    content = dict(title=title, machine=dict(machine), rows=records)
+    content = dict(title=title, machine=machine._asdict(), rows=records)
     write_text(paths[1], json.dumps(content, indent=1))
     with beside(paths[2]) as temporary:
         _plot(rows, title, temporary)
@@ -100,7 +102,7 @@ def write_report(
 
 
 def _plot(rows: Sequence[Row], title: str, path: Path) -> None:
-    """Bars of speed at one or two workloads; at more, lines of time over pixels."""
+    """Bars of speed for one or two workloads; for more, lines of time over pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -121,7 +123,7 @@ def _plot(rows: Sequence[Row], title: str, path: Path) -> None:
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _bars(axes: Any, rows: Sequence[Row]) -> None:
+def _bars(axes: Axes, rows: Sequence[Row]) -> None:
     rows = rows[::-1]
     colors = ['C0' if row.name.startswith('mmhrnet') else '0.6' for row in rows]
     bars = axes.barh([row.name for row in rows], [row.ratio for row in rows], color=colors)
@@ -132,7 +134,7 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_xlim(0, 1.25 * max(row.ratio for row in rows))
 
 
-def _lines(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
+def _lines(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
     for name in names:
         some = sorted((row for row in rows if row.name == name), key=_pixels)
         axes.plot(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import nn
@@ -19,20 +20,22 @@ from mmhrnet.benchmark.forms import (
     TRAINING,
     Contestant,
     Form,
+    Input,
     contestants,
     training,
 )
-from mmhrnet.benchmark.measure import interleaved, machine, peak_memory
-from mmhrnet.benchmark.networks import CASES, Networks, make_input
+from mmhrnet.benchmark.measure import interleaved, measure_machine, peak_memory
+from mmhrnet.benchmark.networks import CASES, make_input
 from mmhrnet.benchmark.report import Row, results_table, write_report
 from mmhrnet.deploy.export import compiler_problem, difference
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import check_folder
 from mmhrnet.terminal import CONSOLE
 
+FORMS = {'inference': INFERENCE, 'training': TRAINING, 'rewrites': REWRITES}
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 ROUNDS, QUICK_ROUNDS = 15, 5
-WIDTH = 140  # letters of a table
+WIDTH = 140  # characters of a table
 
 
 def benchmark(
@@ -44,8 +47,8 @@ def benchmark(
     forms: Sequence[str] = (),
     train: bool = False,
     rewrites: bool = False,
-    precision: str = 'fp32',
-    device: str | None = None,
+    precision: Literal['fp32', 'fp16', 'bf16'] = 'fp32',
+    device: Literal['cpu', 'cuda'] | None = None,
     rounds: int | None = None,
     quick: bool = False,
     out: str | Path = 'work_dirs/benchmark',
@@ -55,15 +58,15 @@ def benchmark(
     Args:
         case: A key of ``CASES``.
         arch: Architecture.
-        shapes: Heights and widths; none is that of the case.
+        shapes: Heights and widths; by default that of the case.
         batches: Batch sizes.
-        forms: Keys of ``INFERENCE`` or ``TRAINING``; none is all that run here.
+        forms: Keys of ``INFERENCE`` or ``TRAINING``; by default all that run here.
         train: Time training steps instead of inference.
-        rewrites: Time the deploy form with each of its rewrites turned off, or on.
+        rewrites: Time the deploy form with each of its rewrites turned the other way.
         precision: 'fp32', 'fp16' or 'bf16'; weights and inputs in inference, autocast in training.
         device: 'cpu' or 'cuda'; None is the GPU where there is one.
         rounds: Samples of each contestant.
-        quick: Fewer forms and samples: three minutes on two cores.
+        quick: Use fewer forms and samples: three minutes on two cores.
         out: Folder for ``<case>.md``, ``.json`` and ``.png``.
 
     Returns:
@@ -74,39 +77,35 @@ def benchmark(
     """
     setting = CASES[case]
     train = train or setting.only_training
-    known = TRAINING if train else REWRITES if rewrites else INFERENCE
-    chosen = _choose(known, forms, quick)
-    check_folder(out)
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    kind = 'training' if train else 'rewrites' if rewrites else 'inference'
     dtype = PRECISIONS[precision]
+    chosen = _choose(FORMS[kind], forms, quick)
     if train:
         chosen = {name: training(form, dtype) for name, form in chosen.items()}
+    check_folder(out)
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    like = torch.empty(0, device=device, dtype=torch.float32 if train else dtype)
     torch.manual_seed(0)
     networks = setting.build(arch)
-    _place(networks, device, torch.float32 if train else dtype, train)
+    for network in (networks.ours, *networks.theirs.values()):
+        network.to(like).train(train)
     params = sum(p.numel() for p in networks.ours.parameters())
-    here = machine(device, dtype)
-    if any(form.compiles for form in chosen.values()) and (
-        device == 'cuda' or not compiler_problem()
-    ):
+    here = measure_machine(device, dtype)
+    if any(form.compiles for form in chosen.values()):
         _warm_up_compiler(device)
     rows = []
-    for shape in shapes or (setting.shape,):
-        for batch in batches:
-            like = torch.empty(0, device=device, dtype=torch.float32 if train else dtype)
-            x = make_input(setting, arch, batch, shape, like)
-            everybody = contestants(networks, chosen, setting, device)
-            new = _measure(list(everybody), x, rounds or _rounds(quick), device, train)
-            macs = count_macs(networks.ours, x) * (3 if train else 1)
-            what: dict[str, Any] = dict(shape=shape, batch=batch, macs=macs, params=params)
-            rows += [row._replace(**what) for row in new]
-            title = f'{setting.title}: {arch}, {batch} x {shape[0]}x{shape[1]}'
-            CONSOLE.print(results_table(rows[-len(new) :], here, title), width=WIDTH)
-    kind = 'training' if train else 'rewrites' if rewrites else 'inference'
+    for shape, batch in product(shapes or (setting.shape,), batches):
+        x = make_input(setting, arch, batch, shape, like)
+        everybody = list(contestants(networks, chosen, setting, device))
+        new = _measure(everybody, x, rounds or (QUICK_ROUNDS if quick else ROUNDS), device, train)
+        macs = count_macs(networks.ours, x) * (3 if train else 1)  # backward is twice forward
+        new = [row._replace(shape=shape, batch=batch, macs=macs, params=params) for row in new]
+        title = f'{setting.title}: {arch}, {batch} x {shape[0]}x{shape[1]}'
+        CONSOLE.print(results_table(new, here, title), width=WIDTH)
+        rows += new
     name = f'{case}_{arch}_{kind}_{device}_{precision}'
     title = f'{setting.title}: {arch}, {kind}, {precision}'
-    files = write_report(rows, here, title, Path(out), name)
-    for file in files:
+    for file in write_report(rows, here, title, Path(out), name):
         CONSOLE.print(str(file))
     return rows
 
@@ -118,25 +117,18 @@ def _choose(known: dict[str, Form], names: Sequence[str], quick: bool) -> dict[s
     return {name: form for name, form in known.items() if name in wanted}
 
 
-def _rounds(quick: bool) -> int:
-    return QUICK_ROUNDS if quick else ROUNDS
-
-
-def _place(networks: Networks, device: str, dtype: torch.dtype, train: bool) -> None:
-    for network in (networks.ours, *networks.theirs.values()):
-        network.to(device, dtype).train(train)
-
-
 def _warm_up_compiler(device: str) -> None:
-    """Pays what the first compilation of a process costs whatever its network."""
+    """Compiles something small, since the first compilation of a process takes longer."""
+    if device == 'cpu' and compiler_problem():
+        return
     with fresh_inductor_cache():
         torch.compile(torch.exp)(torch.zeros(8, device=device))
 
 
 def _measure(
-    everybody: list[Contestant], x: Any, rounds: int, device: str, train: bool
+    everybody: list[Contestant], x: Input, rounds: int, device: str, train: bool
 ) -> list[Row]:
-    runs: dict[str, Callable[[], Any]] = {}
+    runs: dict[str, Callable[[], object]] = {}
     outputs, peaks = {}, {}
     with torch.set_grad_enabled(train):
         for one in everybody:
@@ -161,7 +153,7 @@ def _measure(
     ]
 
 
-def count_macs(network: nn.Module, x: Any) -> int:
+def count_macs(network: nn.Module, x: Input) -> int:
     """Multiply-adds of a forward pass."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(x)
