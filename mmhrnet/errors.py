@@ -1,5 +1,10 @@
 """Errors that a user can fix. Their text says what is wrong and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """The base class. A command prints the text in one line and exits with status 2."""
@@ -11,3 +16,10 @@ class ConfigError(UserError, ValueError):
 
 class TrainingError(UserError, RuntimeError):
     """A training that cannot continue."""
+
+
+def suggest(name: object, known: Collection[str]) -> str:
+    """``did you mean 'X'? ``, or nothing if no known name is close."""
+    names = {k.lower(): k for k in known}
+    close = get_close_matches(str(name).lower(), names, n=1)
+    return f'did you mean {names[close[0]]!r}? ' if close else ''

@@ -245,7 +245,7 @@ def test_a_command_that_is_not_there() -> None:
     result = mmhrnet('trian', isolated=True)
     assert result.returncode == 2
     assert result.stderr == (
-        'mmhrnet: there is no command trian: did you mean train? mmhrnet --help lists all\n'
+        "mmhrnet: there is no command trian: did you mean 'train'? mmhrnet --help lists all\n"
     )
 
 

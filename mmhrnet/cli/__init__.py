@@ -10,12 +10,11 @@ import traceback
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from difflib import get_close_matches
 from inspect import getdoc
 
 from mmhrnet.cli.commands import COMMANDS, GROUPS, Call
 from mmhrnet.doctor import find_missing
-from mmhrnet.errors import UserError
+from mmhrnet.errors import UserError, suggest
 
 HEAD = """usage: mmhrnet COMMAND [OPTIONS]
 
@@ -39,8 +38,7 @@ def main() -> None:
     elif name in COMMANDS:
         run(name, f'mmhrnet {name}', words)
     else:
-        close = get_close_matches(name, COMMANDS, n=1)
-        hint = f'did you mean {close[0]}? ' if close else ''
+        hint = suggest(name, COMMANDS)
         _end(f'mmhrnet: there is no command {name}: {hint}mmhrnet --help lists all', 2)
 
 

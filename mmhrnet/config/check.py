@@ -18,8 +18,7 @@ from torch.utils.data import DataLoader
 
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.dataset.check import check_contents
-from mmhrnet.errors import ConfigError, UserError
-from mmhrnet.models.checks import suggest
+from mmhrnet.errors import ConfigError, UserError, suggest
 from mmhrnet.walk import LOADERS, datasets, dicts
 
 LOGGER = logging.getLogger(__name__)

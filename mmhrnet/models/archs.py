@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, Literal, NamedTuple
 
-from mmhrnet.errors import ConfigError
-from mmhrnet.models.checks import check_choice, check_count, check_keys, is_count, suggest
+from mmhrnet.errors import ConfigError, suggest
+from mmhrnet.models.checks import check_choice, check_count, check_keys, is_count
 
 Block = Literal['BASIC', 'BOTTLENECK']
 EXPANSION: dict[Block, int] = {'BASIC': 1, 'BOTTLENECK': 4}

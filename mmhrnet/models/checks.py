@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import wraps
 from inspect import isclass, signature
 from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
@@ -14,7 +13,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 from torch import Tensor
 from torch.fx import Proxy
 
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, suggest
 from mmhrnet.registry import MODELS
 
 Object = TypeVar('Object')
@@ -26,13 +25,6 @@ LAYERS = {  # the usual types
 }
 # What PyTorch and mmcv raise for configs that they cannot build.
 BUILD_ERRORS = (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
-
-
-def suggest(name: object, known: Collection[str]) -> str:
-    """``did you mean 'X'? ``, or nothing if no known name is close."""
-    names = {k.lower(): k for k in known}
-    close = get_close_matches(str(name).lower(), names, n=1)
-    return f'did you mean {names[close[0]]!r}? ' if close else ''
 
 
 def check_arguments(

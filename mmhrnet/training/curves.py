@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mmhrnet.errors import UserError
+from mmhrnet.errors import UserError, suggest
 from mmhrnet.files import beside
 from mmhrnet.hosts import published_metrics
 from mmhrnet.inference.pictures import PLAIN_TEXT
-from mmhrnet.models.checks import suggest
 from mmhrnet.terminal import CONSOLE
 
 if TYPE_CHECKING:

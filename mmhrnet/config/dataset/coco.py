@@ -32,8 +32,7 @@ from mmhrnet.config.dataset.coco_format import (
     read_json,
 )
 from mmhrnet.config.dataset.loader import Loader, sample
-from mmhrnet.errors import ConfigError
-from mmhrnet.models.checks import suggest
+from mmhrnet.errors import ConfigError, suggest
 
 LOGGER = logging.getLogger(__name__)
 RARE = 0.1  # share of the annotations that may be skipped

@@ -16,8 +16,7 @@ from pydantic import AfterValidator, AllowInfNan, FailFast, Strict, TypeAdapter,
 from pydantic_core import from_json
 from typing_extensions import NotRequired, TypeAliasType, TypedDict
 
-from mmhrnet.errors import ConfigError
-from mmhrnet.models.checks import suggest
+from mmhrnet.errors import ConfigError, suggest
 
 Content = TypeVar('Content', list, dict)
 SHOWN = 5  # number of faults of a kind that are listed

@@ -8,8 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from typing_extensions import TypedDict
 
-from mmhrnet.errors import ConfigError
-from mmhrnet.models.checks import suggest
+from mmhrnet.errors import ConfigError, suggest
 from mmhrnet.walk import dicts
 
 COUNTS = ('out_channels', 'num_joints', 'num_keypoints')  # heads' names for the number of keypoints
