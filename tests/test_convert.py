@@ -318,16 +318,6 @@ def test_every_rule_works_in_both_directions(form: str, rule: tuple[str, ...]) -
         assert from_common(to_common(name, form), form, parts) == name
 
 
-@pytest.mark.parametrize('form', FORMS)
-def test_no_two_rules_write_one_common_name(form: str) -> None:
-    """An alias says beside which part it is written, or that it never is."""
-    plain = [rule[1] for rule in FORMS[form] if len(rule) == 2]
-    beside = [rule[1:] for rule in FORMS[form] if len(rule) == 3 and rule[2] != READ_ONLY]
-    assert len(plain) == len(set(plain))
-    assert len(beside) == len(set(beside))
-    assert {rule[1] for rule in FORMS[form]} == {*plain, *(common for common, _ in beside)}
-
-
 def as_inplace_abn(state: dict) -> dict:
     """As branch master of the official segmentation saves: any sign, and no counters."""
     flip = {n for n in state if n.endswith('running_var')}

@@ -104,4 +104,3 @@ def test_losses_equal_those_of_the_host(name: str, tmp_path: Path) -> None:
     found = losses_of(theirs, tmp_path / 'theirs.pth', lambda runner: assert_own(runner, form))
     assert len(expected) == ITERATIONS
     assert found == pytest.approx(expected, rel=1e-4)
-    print(name, max(abs(a / b - 1) for a, b in zip(found, expected)))

@@ -68,29 +68,22 @@ OCR_MMSEG = (
         common='ocr.',
     ),
 )
+OCR_BLOCK = 'ocr_distri_head.object_context_block.'
+UNIT = (('0.', 'conv.'), ('1.0.', 'bn.'))  # a convolution and its norm
+TWO_UNITS = (('0.', '0.conv.'), ('1.0.', '0.bn.'), ('2.', '1.conv.'), ('3.0.', '1.bn.'))
 OCR_OFFICIAL = (
     *_rename(('0.', 'conv.'), ('1.', 'bn.'), ('3.', 'seg.'), before='aux_head.', common='aux.'),
+    ('cls_head.', 'ocr.seg.'),
     *_rename(
-        ('conv3x3_ocr.0.', 'bottleneck.conv.'),
-        ('conv3x3_ocr.1.', 'bottleneck.bn.'),
-        ('conv3x3_ocr.1.0.', 'bottleneck.bn.', READ_ONLY),
-        ('cls_head.', 'seg.'),
-        ('ocr_distri_head.object_context_block.f_pixel.0.', 'pixel.0.conv.'),
-        ('ocr_distri_head.object_context_block.f_pixel.1.0.', 'pixel.0.bn.'),
-        ('ocr_distri_head.object_context_block.f_pixel.2.', 'pixel.1.conv.'),
-        ('ocr_distri_head.object_context_block.f_pixel.3.0.', 'pixel.1.bn.'),
-        ('ocr_distri_head.object_context_block.f_object.0.', 'object.0.conv.'),
-        ('ocr_distri_head.object_context_block.f_object.1.0.', 'object.0.bn.'),
-        ('ocr_distri_head.object_context_block.f_object.2.', 'object.1.conv.'),
-        ('ocr_distri_head.object_context_block.f_object.3.0.', 'object.1.bn.'),
-        ('ocr_distri_head.object_context_block.f_down.0.', 'value.conv.'),
-        ('ocr_distri_head.object_context_block.f_down.1.0.', 'value.bn.'),
-        ('ocr_distri_head.object_context_block.f_up.0.', 'out.conv.'),
-        ('ocr_distri_head.object_context_block.f_up.1.0.', 'out.bn.'),
-        ('ocr_distri_head.conv_bn_dropout.0.', 'mix.conv.'),
-        ('ocr_distri_head.conv_bn_dropout.1.0.', 'mix.bn.'),
-        common='ocr.',
+        *(('0.', 'conv.'), ('1.', 'bn.'), ('1.0.', 'bn.', READ_ONLY)),
+        before='conv3x3_ocr.',
+        common='ocr.bottleneck.',
     ),
+    *_rename(*TWO_UNITS, before=f'{OCR_BLOCK}f_pixel.', common='ocr.pixel.'),
+    *_rename(*TWO_UNITS, before=f'{OCR_BLOCK}f_object.', common='ocr.object.'),
+    *_rename(*UNIT, before=f'{OCR_BLOCK}f_down.', common='ocr.value.'),
+    *_rename(*UNIT, before=f'{OCR_BLOCK}f_up.', common='ocr.out.'),
+    *_rename(*UNIT, before='ocr_distri_head.conv_bn_dropout.', common='ocr.mix.'),
 )
 IMAGENET = (
     ('incre_modules.{}.', 'cls.increase.{}.'),

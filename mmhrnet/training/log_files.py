@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec
 
 from mmengine.runner import Runner
 from mmengine.visualization import BaseVisBackend
 
-P = ParamSpec('P')
 METHODS = ('add_graph', 'add_image', 'add_scalar', 'add_scalars')
 
 
@@ -28,7 +26,8 @@ def guard_logs(runner: Runner) -> None:
         handler.handleError = partial(_say, told, handler)
     for backend in runner.visualizer._vis_backends.values():
         for method in METHODS:
-            setattr(backend, method, _guarded(getattr(backend, method), backend, told))
+            write = partial(_write, told, backend, getattr(backend, method))
+            setattr(backend, method, write)
 
 
 def _say(told: set[str], handler: logging.Handler, record: logging.LogRecord) -> None:
@@ -39,19 +38,19 @@ def _say(told: set[str], handler: logging.Handler, record: logging.LogRecord) ->
         logging.Handler.handleError(handler, record)
 
 
-def _guarded(
-    write: Callable[P, None], backend: BaseVisBackend, told: set[str]
-) -> Callable[P, None]:
-    @wraps(write)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            write(*args, **kwargs)
-        except OSError as error:
-            file = Path(getattr(backend, '_scalar_save_file', type(backend).__name__))
-            _cut_to_whole_lines(file)
-            _tell(told, str(file), error)
-
-    return guarded
+def _write(
+    told: set[str],
+    backend: BaseVisBackend,
+    write: Callable[..., None],
+    *args: object,
+    **kwargs: object,
+) -> None:
+    try:
+        write(*args, **kwargs)
+    except OSError as error:
+        file = Path(getattr(backend, '_scalar_save_file', type(backend).__name__))
+        _cut_to_whole_lines(file)
+        _tell(told, str(file), error)
 
 
 def _cut_to_whole_lines(file: Path) -> None:
