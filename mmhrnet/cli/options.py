@@ -19,7 +19,7 @@ LONG = 80  # letters of a setting that are shown
 
 
 def later(name: str) -> Call:
-    """The function ``module:name``, imported only when it is called, for help is to be quick."""
+    """The function ``module:name``, imported only when it is called, so that help is quick."""
     return lambda **args: resolve_name(name)(**args)
 
 

@@ -80,7 +80,7 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
     """
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
     try:
-        cfg.work_dir.encode()  # for it is written to configs, logs and checkpoints
+        cfg.work_dir.encode()  # it is written to configs, logs and checkpoints
     except UnicodeEncodeError as error:
         raise ConfigError(f'--work-dir {cfg.work_dir} is not UTF-8: choose another name') from error
 
