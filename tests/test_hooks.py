@@ -34,7 +34,9 @@ from torch import nn
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmhrnet import checkpoints
-from mmhrnet.training.hooks import TrainingError, durable_files, newest_intact, seeded_batches
+from mmhrnet.errors import TrainingError
+from mmhrnet.training.hooks import durable_files, seeded_batches
+from mmhrnet.training.hooks.latest import newest_intact
 from mmhrnet.training.hooks.random_state import random_state
 from mmhrnet.training.hooks.seeded_batches import SeededBatch
 from mmhrnet.training.run import use_hooks

@@ -17,7 +17,8 @@ from PIL import Image
 from test_hooks import At, ToyDataset, config, interrupted, last, run
 
 from mmhrnet import apis, checkpoints
-from mmhrnet.training.hooks import TrainingError, newest_intact
+from mmhrnet.errors import TrainingError
+from mmhrnet.training.hooks.latest import newest_intact
 
 ROOT = Path(__file__).resolve().parents[1]
 CLS = ROOT / 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'

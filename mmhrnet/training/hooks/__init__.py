@@ -13,11 +13,9 @@ In any host's own config::
     ]
 """
 
-from mmhrnet.errors import TrainingError
 from mmhrnet.training.hooks.broadcast_buffers import BroadcastBuffersHook
 from mmhrnet.training.hooks.checkpoint import AtomicCheckpointHook
 from mmhrnet.training.hooks.exact_resume import ExactResumeHook
-from mmhrnet.training.hooks.latest import newest_intact
 from mmhrnet.training.hooks.missed_evaluation import MissedEvaluationHook
 from mmhrnet.training.hooks.non_finite import NonFiniteHook
 from mmhrnet.training.hooks.preemption import PreemptionHook
@@ -31,6 +29,4 @@ __all__ = [
     'NonFiniteHook',
     'PreemptionHook',
     'ResumeCheckHook',
-    'TrainingError',
-    'newest_intact',
 ]
