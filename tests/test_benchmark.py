@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmhrnet.benchmark import INFERENCE, TRAINING, benchmark
+from mmhrnet.benchmark import benchmark
 from mmhrnet.benchmark.measure import Machine, Timing, interleaved, peak_memory
 from mmhrnet.benchmark.report import Row, write_report
 from mmhrnet.deploy import Rewrites
@@ -19,9 +19,7 @@ from mmhrnet.deploy import Rewrites
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], device='cpu', rounds=1)
 THEIRS = {'pose': 'mmpose', 'cls': 'mmpretrain', 'seg': 'mmseg', 'seg-neck': 'mmseg'}
 THEIRS |= {'det': 'mmdet', 'det-neck': 'mmdet'}
-
-
-# The networks themselves are compared in test_parity.py; here that the cases are fed alike.
+# tests/test_parity.py compares the networks; here, that each gets the same weights and input.
 CASES = [pytest.param(c, marks=[] if c == 'pose' else pytest.mark.slow) for c in THEIRS]
 
 
@@ -82,9 +80,8 @@ def test_picture_of_one_workload(tmp_path: Path) -> None:
     machine = Machine('d', 1, 1, 's', 'p', 't', 'c', 'float32', 2e9, 1e9)
     files = write_report(rows, machine, 'title', tmp_path, 'name')
     assert [file.name for file in files] == ['name.md', 'name.json', 'name.png']
-    assert (
-        '| mmhrnet deploy | 1000.0 (1000.0 to 1000.0) | 1.0 | 2.00 | 50% |' in files[0].read_text()
-    )
+    row = '| mmhrnet deploy | 1000.0 (1000.0 to 1000.0) | 1.0 | 2.00 | 50% |'
+    assert row in files[0].read_text()
 
 
 def test_everybody_is_timed_in_turn() -> None:
@@ -108,8 +105,6 @@ def test_peak_memory_is_what_a_call_takes() -> None:
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='no form deploy: use eager'):
         benchmark('pose', train=True, forms=['deploy'], out=tmp_path)
-    assert set(INFERENCE) > {'eager', 'deploy', 'packaged', 'onnxruntime', 'openvino'}
-    assert set(TRAINING) == {'eager', 'channels_last', 'compile', 'modules'}
     assert not list(tmp_path.iterdir())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from mmhrnet import HRNet, HRNetV2p
-from mmhrnet.deploy import ExportError, export, load, optimize
+from mmhrnet.deploy import ExportError, export, load
 from mmhrnet.deploy.export import FORMATS, compiler_problem
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.errors import ConfigError
@@ -31,23 +32,12 @@ def needs_torch(format: str, dynamic: bool = True) -> pytest.MarkDecorator:
     return pytest.mark.skipif(torch.__version__ < since, reason=f'needs torch {since}')
 
 
+QUICK = {(POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2')}
 CASES = [
-    *(
-        pytest.param(*case, marks=needs_torch(case[1]))
-        for case in ((POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2'))
-    ),
-    *(
-        pytest.param(*case, marks=[pytest.mark.slow, needs_torch(case[1])])
-        for case in (
-            (POSE, 'pt2'),
-            (SEGMENTATION, 'pt2'),
-            (CLASSIFICATION, 'onnx'),
-            (DETECTION, 'pt2'),
-            (DETECTION, 'onnx'),
-            (SIMCC, 'pt2'),
-            (SIMCC, 'onnx'),
-        )
-    ),
+    pytest.param(
+        *case, marks=[needs_torch(case[1]), *([] if case in QUICK else [pytest.mark.slow])]
+    )
+    for case in product((POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC), ('pt2', 'onnx'))
 ]
 LOAD = 'import sys, torch; x, y = torch.load(sys.argv[2]);'
 STAND_ALONE = {  # what who has the file alone writes
@@ -177,15 +167,9 @@ def test_onnx_files_of_an_opset_can_be_quantized(
 def test_an_opset_that_lacks_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module('mmhrnet.deploy.export')
     monkeypatch.setattr(module, 'optimize', lambda model, _: model)  # nothing of it is ours
+    x, path = torch.rand(2, 3, 64, 64), tmp_path / 'a.onnx'
     with pytest.raises(ExportError, match=r'cannot be written in ONNX opset 13: .*14 for Relu$'):
-        export(
-            Rectifier(),
-            torch.rand(2, 3, 64, 64),
-            tmp_path / 'a.onnx',
-            format='onnx',
-            opset=13,
-            dynamic=False,
-        )
+        export(Rectifier(), x, path, format='onnx', opset=13, dynamic=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -302,22 +286,6 @@ def test_aoti_needs_a_path_that_links(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ('name', 'content', 'message'),
-    [
-        ('a.pt2', None, 'There is no file'),
-        ('a.pt2', b'text', 'neither .onnx nor a .pt2 archive'),
-    ],
-)
-def test_files_that_are_none(
-    tmp_path: Path, name: str, content: bytes | None, message: str
-) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(ExportError, match=message):
-        load(tmp_path / name)
-
-
-@pytest.mark.parametrize(
     ('version', 'format', 'dynamic', 'message'),
     [
         ('2.4.1+cpu', 'pt2', True, r'free sizes needs torch 2\.6 or newer, or .*--static'),
@@ -330,16 +298,15 @@ def test_a_torch_that_is_too_old(
     version: str, format: str, dynamic: bool, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, '__version__', TorchVersion(version))
+    path = 'a' + FORMATS[format].suffix
     with pytest.raises(ExportError, match=message):
-        export(
-            nn.Identity(),
-            torch.rand(1),
-            'a' + FORMATS[format].suffix,
-            format=format,
-            dynamic=dynamic,
-        )
+        export(nn.Identity(), torch.rand(1), path, format=format, dynamic=dynamic)
 
 
-def test_an_optimized_model_is_refused(net: nn.Module, images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match='optimized already'):
-        export(optimize(net), images, 'a.pt2', dynamic=False)
+def test_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / 'a.pt2'
+    with pytest.raises(ExportError, match='There is no file'):
+        load(path)
+    path.write_bytes(b'text')
+    with pytest.raises(ExportError, match=r'neither \.onnx nor a \.pt2 archive'):
+        load(path)

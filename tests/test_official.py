@@ -115,9 +115,8 @@ def test_what_is_written_has_the_official_names_and_shapes(name: str) -> None:
 def test_every_official_backbone_is_found(name: str) -> None:
     arch = re.search(r'w\d+(_small_v1)?', name)[0]
     state = {key: torch.empty(shape) for key, shape in shapes(name).items()}
-    backbone = HRNet(arch, multiscale_output='pose' not in name and 'dekr' not in name)
-    if 'higher' in name:
-        backbone = HRNet(arch, multiscale_output=False)
+    one_map = any(part in name for part in ('pose', 'dekr', 'higher'))
+    backbone = HRNet(arch, multiscale_output=not one_map)
     fitted, report = checkpoints.fit(checkpoints.unwrap(state), backbone)
     assert fitted.keys() == backbone.state_dict().keys()
     assert not report.new

@@ -28,8 +28,6 @@ ARCH_PARAMS = [
 ]
 every_arch = pytest.mark.parametrize('arch', ARCH_PARAMS)
 every_host = pytest.mark.parametrize('host', HOSTS)
-TIMM = {'w18_small_v2': 'hrnet_w18_small_v2', 'w18': 'hrnet_w18', 'w32': 'hrnet_w32'}
-TIMM['w48'] = 'hrnet_w48'
 
 
 def pair(host: str, arch: str, randomized: object, **kwargs: object) -> tuple[nn.Module, HRNet]:
@@ -57,7 +55,7 @@ class TimmLike(nn.Module):
 
 
 def timm_pair(arch: str, randomized: object) -> tuple[nn.Module, nn.Module]:
-    theirs, ours = randomized(timm.create_model(TIMM[arch])), TimmLike(arch)
+    theirs, ours = randomized(timm.create_model(f'hrnet_{arch}')), TimmLike(arch)
     fitted, report = checkpoints.fit(theirs.state_dict(), ours)
     assert not report.new
     assert not report.left_out

@@ -272,7 +272,7 @@ def test_a_tag_fetches_the_weights_of_timm(
 
 
 @pytest.mark.parametrize('installed', [True, False])
-def test_weights_of_timm_that_cannot_be_fetched_name_the_file(
+def test_weights_of_timm_that_cannot_be_downloaded_name_the_file(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: str) -> str:
@@ -388,6 +388,8 @@ def test_feature_info_is_that_of_timm() -> None:
         (dict(out_indices=(1, 2)), r'out_indices=\(1, 2\) is for features_only=True'),
         (dict(feature_location='incre'), 'feature_location=incre is for features_only=True'),
         (dict(features_only=True, drop_rate=0.1), r'drop_rate=0.1 is for hrnet_\*'),
+        (dict(num_classes=-1), 'num_classes=-1'),
+        (dict(name='hrnet_w18_small_v1', pretrained=True), 'only for w18, w30, w32'),
         (dict(features_only=True, out_indices=(5,)), r'indices \[5\] must be .* 0 to 4'),
         (dict(features_only=True, out_indices=0), r'indices \[\] must be one or more'),
         (dict(features_only=True, feature_location='stem'), "feature_location='stem' is unknown"),
@@ -412,7 +414,6 @@ def test_bad_arguments_are_one_clear_line(options: dict, message: str) -> None:
         (dict(pretrained=True), 'no published weights for mmhrnet_w18_small_v1.*file=PATH'),
         (dict(cache_dir='folder'), 'TORCH_HOME'),
         (dict(output_stride=16), 'output_stride=16 cannot be built'),
-        (dict(drop_path_rate=0.1), "does not take 'drop_path_rate'"),
     ],
 )
 def test_bad_arguments_through_timm_too(options: dict, message: str) -> None:
