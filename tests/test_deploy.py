@@ -174,7 +174,7 @@ def test_mistakes(model: object, switches: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ('config', 'found'),
     [
-        ('mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py', 'pred_instances.keypoints'),
+        ('mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py', 'pred_instances.keypoint_scores'),
         ('mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024.py', 'seg_logits.data'),
         ('mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py', 'pred_score'),
     ],
