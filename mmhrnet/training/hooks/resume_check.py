@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from mmhrnet.checkpoints import state_of
 from mmhrnet.errors import TrainingError
 from mmhrnet.registry import HOOKS
-from mmhrnet.training.hooks.resume_state import Checkpoint, find_oddity
+from mmhrnet.training.hooks.resume_state import Checkpoint, Parameter, find_oddity
 from mmhrnet.training.hooks.unwrap import model_of
 
 NUMBERS = (bool, int, float, np.number)
@@ -132,7 +132,9 @@ def _group_misfits(state: Mapping[str, Any], optimizer: Optimizer) -> Iterator[s
             yield from _state_misfits(state.get('state', {}).get(index, {}), parameter, index)
 
 
-def _state_misfits(state: Mapping[str, object], parameter: Tensor, index: int) -> Iterator[str]:
+def _state_misfits(
+    state: Mapping[str, object], parameter: Tensor, index: Parameter
+) -> Iterator[str]:
     for key, value in state.items():
         what = f'{key} of parameter {index} of its optimizer is {_shape(value)}'
         if isinstance(value, (NoneType, *NUMBERS)):

@@ -16,6 +16,7 @@ from typing_extensions import NotRequired, TypedDict
 
 Count = Annotated[int, Field(ge=0)]
 Word = Annotated[int, Field(ge=0, lt=2**32)]
+Parameter = int | str  # its number; its name where the model is sharded
 Name = Annotated[str, Len(max_length=200)]  # MMEngine searches it for patterns
 
 
@@ -84,11 +85,11 @@ class MessageHub(TypedDict):
 
 
 class ParamGroup(TypedDict):
-    params: list[int]
+    params: list[Parameter]
 
 
 class OptimizerState(TypedDict):
-    state: dict[int, dict[str, object]]
+    state: dict[Parameter, dict[str, object]]
     param_groups: list[ParamGroup]
 
 
