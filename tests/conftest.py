@@ -106,7 +106,7 @@ MINI = {  # small configs of the four hosts, that --mini takes
 
 
 class Untrained(NamedTuple):
-    """A config of a host and a checkpoint with random weights, as ``--mini`` would leave it."""
+    """What a training with ``--mini`` leaves: its config, and a checkpoint, of random weights."""
 
     config: Path
     checkpoint: Path
@@ -130,9 +130,11 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Untra
             model = randomize(MODELS.build(cfg.model))
             dataset = dict(cfg.test_dataloader.dataset, lazy_init=not mini)
             meta = DATASETS.build(dataset).metainfo
-        path = folder / (f'{config}.pth' if config in MINI else f'{Path(file).stem}-{mini}.pth')
+        path = folder / str(mini) / f'{Path(file).stem}.pth'
+        path.parent.mkdir(exist_ok=True)
+        cfg.dump(path.with_suffix('.py'))
         checkpoints.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': meta}}, path)
-        return Untrained(Path(cfg.filename), path)
+        return Untrained(path.with_suffix('.py'), path)
 
     return make
 

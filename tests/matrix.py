@@ -172,7 +172,7 @@ class Environment:
             settings = [('--cfg-options', *f'{SHORT}{iters}'.split()) for iters in (2, 4)]
             yield host, [(*train, *settings[0]), (*train, '--resume', *settings[1])]
         for host in self.leg.hosts[-1:]:
-            weights = (f'mmhrnet::{CONFIGS[host]}', f'{host}/iter_4.pth', '--mini')
+            weights = (f'{host}/{Path(CONFIGS[host]).stem}.py', f'{host}/iter_4.pth')
             exports = [options.split() for options in self.leg.exports]
             yield 'export', [(own, 'export', *weights, *options) for options in exports]
 

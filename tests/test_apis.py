@@ -61,9 +61,7 @@ def test_training_leaves_everything(trained: Path) -> None:
 def test_what_was_trained_is_exported(trained: Path, tmp_path: Path) -> None:
     (best,) = trained.glob('best_*.pth')
     out = tmp_path / 'model.pt2'
-    options = {key: value for key, value in TINY.items() if key.startswith('model')}
-    arguments = dict(mini=True, out=out, shape=(128, 160), static=True, cfg_options=options)
-    export_config(W32, best, **arguments)
+    export_config(trained / W32.name, best, out=out, shape=(128, 160), static=True)
     network = deploy_load(out)
     (first, *_) = network(torch.rand(2, 3, 128, 160))
     assert first.shape == (2, 32, 32, 40)
@@ -191,7 +189,11 @@ def test_every_task_trains_tests_and_draws(name: str, tmp_path: Path) -> None:
     assert len(list((work_dir / 'predictions').glob('*.png'))) == 6
     options = {'test_dataloader.dataset.indices': 8}
     metrics = apis.test(
-        config, best, mini=True, split='train', work_dir=str(tmp_path / 'test'), cfg_options=options
+        work_dir / config.name,
+        best,
+        split='train',
+        work_dir=str(tmp_path / 'test'),
+        cfg_options=options,
     )
     assert TASKS[name] in metrics
 

@@ -40,7 +40,7 @@ def test_a_folder_becomes_pictures_and_json_and_a_bad_image_costs_only_itself(
     (source / 'empty.png').touch()
     config, checkpoint = untrained(host)
     with pytest.raises(ConfigError, match='2 of 4 were left out') as info:
-        demo(source, config, checkpoint, out_dir=out, mini=True, score_thr=ALL)
+        demo(source, config, checkpoint, out_dir=out, score_thr=ALL)
     assert 'cut.jpg' in str(info.value)
     assert 'empty.png' in str(info.value)
     height, width = cv2.imread(str(scene)).shape[:2]
@@ -78,7 +78,7 @@ def check_found(host: str, found: list[dict], height: int, width: int) -> None:
 def test_the_demo_sees_what_the_test_sees(host: str, untrained: object, tmp_path: Path) -> None:
     """The same image through the data set's pipeline: sizes, channel order, weights, all of it."""
     config, checkpoint = untrained(host)
-    cfg = apis.make_config(config, mini=True, work_dir=str(tmp_path))
+    cfg = apis.make_config(config, work_dir=str(tmp_path))
     cfg.load_from = str(checkpoint)
     with DefaultScope.overwrite_default_scope(host):
         runner = Runner.from_cfg(cfg)
@@ -87,7 +87,7 @@ def test_the_demo_sees_what_the_test_sees(host: str, untrained: object, tmp_path
         batch = next(iter(runner.test_dataloader))
         with torch.no_grad():
             expected = runner.model.test_step(batch)[0]
-    predictor = Predictor(config, checkpoint, mini=True, score=ALL)
+    predictor = Predictor(config, checkpoint, score=ALL)
     prediction = predictor(cv2.imread(expected.img_path))
     if host == 'mmdet':
         torch.testing.assert_close(
@@ -102,7 +102,7 @@ def test_the_demo_sees_what_the_test_sees(host: str, untrained: object, tmp_path
 
 @pytest.mark.parametrize('host', HOSTS)
 def test_normalization_is_undone_exactly(host: str, untrained: object) -> None:
-    cfg = apis.make_config(untrained(host).config, mini=True)
+    cfg = apis.make_config(untrained(host).config)
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)  # BGR, as the pipelines load
     steps = normalization(cfg)
     x = image.flip(0) if steps.channels == 'RGB' else image
@@ -114,11 +114,11 @@ def test_normalization_is_undone_exactly(host: str, untrained: object) -> None:
 
 
 def test_every_person_that_the_detector_finds_gets_joints(untrained: object, scene: Path) -> None:
-    detector = Predictor(*untrained('mmdet'), mini=True, score=ALL)
+    detector = Predictor(*untrained('mmdet'), score=ALL)
     detector.classes = ('person',) * len(detector.classes)  # whatever a random network says
     image = read_image(scene)
     persons = detector(np.dstack((image, image[..., :1]))).found  # with transparency
-    pose = Predictor(*untrained('mmpose'), mini=True, detector=detector)
+    pose = Predictor(*untrained('mmpose'), detector=detector)
     found = pose(image).found
     assert len(found) == len(persons) > 0
     assert [one['bbox_score'] for one in found] == pytest.approx([one['score'] for one in persons])
@@ -135,7 +135,7 @@ def test_a_video_becomes_a_video(untrained: object, scene: Path, tmp_path: Path)
     for _ in range(3):
         writer.write(image)
     writer.release()
-    (video,) = demo(source, *untrained('mmpretrain'), out_dir=tmp_path / 'out', mini=True)
+    (video,) = demo(source, *untrained('mmpretrain'), out_dir=tmp_path / 'out')
     lines = video.with_suffix('.jsonl').read_text().splitlines()
     assert [json.loads(line)['frame'] for line in lines] == [0, 1, 2]
     reader = cv2.VideoCapture(str(video))
@@ -143,7 +143,7 @@ def test_a_video_becomes_a_video(untrained: object, scene: Path, tmp_path: Path)
     assert reader.get(cv2.CAP_PROP_FPS) == 5
     (tmp_path / 'text.mp4').write_text('no video')
     with pytest.raises(ImageError, match=r'text\.mp4 is not a video'):
-        demo(tmp_path / 'text.mp4', *untrained('mmpretrain'), out_dir=tmp_path / 'out', mini=True)
+        demo(tmp_path / 'text.mp4', *untrained('mmpretrain'), out_dir=tmp_path / 'out')
 
 
 def test_images_that_differ_by_their_suffix_keep_it(
@@ -153,7 +153,7 @@ def test_images_that_differ_by_their_suffix_keep_it(
     for name in ('a.jpg', 'a.png', 'b.png'):
         cv2.imwrite(str(tmp_path / name), image)
     out = tmp_path / 'out'
-    demo(tmp_path, *untrained('mmpretrain'), out_dir=out, mini=True)
+    demo(tmp_path, *untrained('mmpretrain'), out_dir=out)
     assert {path.name for path in out.glob('*.json')} == {'a.jpg.json', 'a.png.json', 'b.json'}
 
 
@@ -199,7 +199,7 @@ def test_weights_that_leave_a_head_random_are_refused(untrained: object, tmp_pat
     }
     checkpoints.save(content, tmp_path / 'headless.pth')
     with pytest.raises(ConfigError, match=r'leave parts of this model random: head\.fc \(2\)'):
-        Predictor(config, tmp_path / 'headless.pth', mini=True)
+        Predictor(config, tmp_path / 'headless.pth')
 
 
 def test_weights_that_are_not_given_are_the_published_ones() -> None:
@@ -215,7 +215,7 @@ def test_arguments_that_cannot_work(untrained: object, scene: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match='not a device of torch'):
         Predictor(config, checkpoint, device='gpu')
     with pytest.raises(ConfigError, match=r'but configs of mmpretrain, .* take none'):
-        Predictor(config, checkpoint, mini=True, detector=Predictor(config, checkpoint, mini=True))
+        Predictor(config, checkpoint, detector=Predictor(config, checkpoint))
     with pytest.raises(ConfigError, match='needs its --det-config'):
         demo(scene, config, checkpoint, det_checkpoint='a.pth')
     with pytest.raises(ConfigError, match='has no images'):

@@ -162,9 +162,12 @@ def write_like_coco(source: Path, target: Path) -> None:
 
 
 @pytest.fixture(scope='module')
-def weights(workspace: Path, untrained: Callable) -> Callable[[str, bool], str]:
-    def make(config: str, mini: bool) -> str:
-        return str(untrained(config, mini).checkpoint)
+def weights(workspace: Path, untrained: Callable) -> Callable[[str, bool], tuple[str, str]]:
+    """A config as a training leaves it, and its checkpoint."""
+
+    def make(config: str, mini: bool) -> tuple[str, str]:
+        left, checkpoint = map(str, untrained(config, mini))
+        return left if mini else config, checkpoint
 
     return make
 
@@ -189,24 +192,23 @@ def run(command: list[str], folder: Path, **env: str) -> None:
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
 
 
-def prepare(command: str, weights: Callable[[str, bool], str]) -> list[str]:
+def prepare(command: str, weights: Callable[[str, bool], tuple[str, str]]) -> list[str]:
     """The command with files for its placeholders, and with options that make it short."""
     command = command.replace('HOST_CONFIG', HOST)
-    words = shlex.split(command.replace('CONFIG', DET if '--data-root' in command else CLS))
-    mini = '--mini' in words or CLS in words
-    config = next((word for word in words if word.startswith('configs/')), CLS)
+    words = shlex.split(command)
+    left, checkpoint = weights(*((DET, False) if '--data-root' in words else (CLS, True)))
     places = {
+        'CONFIG': left,
+        'CHECKPOINT': checkpoint,
         'IMAGE': 'IMAGE.jpg',
         'PATH': 'data/coco',
         'DIR': 'scenes',
         'scenes/val2017': 'data/coco/val2017',
-        'SRC.pth': weights(CLS, True),
+        'SRC.pth': checkpoint,
         'zoo.yml': 'zoo.yml',
     }
-    if 'CHECKPOINT' in words:
-        places['CHECKPOINT'] = weights(config, mini)
     words = [places.get(word, word) for word in words]
-    if {CLS, HOST} & {*words} and 'analyze' not in command and '--mini' not in words:
+    if HOST in words:
         words.append('--mini')
     return words + shorten(words)
 
@@ -240,13 +242,17 @@ def publish(config: str, checkpoint: str, home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('command', [c for c in TO_RUN if 'web_demo' not in c])
 def test_commands_run(
-    command: str, workspace: Path, weights: Callable[[str, bool], str], runs: None, tmp_path: Path
+    command: str,
+    workspace: Path,
+    weights: Callable[[str, bool], tuple[str, str]],
+    runs: None,
+    tmp_path: Path,
 ) -> None:
     words = prepare(command, weights)
     if any(tool in command for tool in ('demo.py', 'zoo.py')) and 'CHECKPOINT' not in command:
         for config in {word for word in words if word.startswith('configs/')}:
-            publish(config, weights(config, False), tmp_path)
-    entry = {'config': DET, 'checkpoint': weights(DET, False)}
+            publish(*weights(config, False), tmp_path)
+    entry = dict(zip(('config', 'checkpoint'), weights(DET, False)))
     (workspace / 'zoo.yml').write_text(str([entry]))
     run(words, workspace, TORCH_HOME=str(tmp_path))
 
@@ -277,7 +283,7 @@ def test_python_of_the_documentation_runs(
     page: Path,
     code: str,
     workspace: Path,
-    weights: Callable[[str, bool], str],
+    weights: Callable[[str, bool], tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a namespace with a network and images, or as a config where it inherits one."""
@@ -296,10 +302,7 @@ def test_python_of_the_documentation_runs(
     network, images = HRNet('w18_small_v1').eval(), torch.rand(2, 3, 64, 64)
     if 'model.pt2' in code:
         export(network, images, Path('model.pt2'), format='pt2')
-    code = (
-        code.replace("'HOST_CONFIG'", repr(HOST))
-        .replace("'CONFIG'", f"'{CLS}'")
-        .replace("'IMAGE'", "'IMAGE.jpg'")
-    )
-    code = code.replace("'CHECKPOINT')", f"'{weights(CLS, True)}', mini=True)")
+    code = code.replace("'HOST_CONFIG'", repr(HOST)).replace("'IMAGE'", "'IMAGE.jpg'")
+    for place, path in zip(('CONFIG', 'CHECKPOINT'), weights(CLS, True)):
+        code = code.replace(f"'{place}'", repr(path))
     exec(code, {'model': network, 'images': images, 'torch': torch})  # noqa: S102

@@ -182,9 +182,8 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
     from mmhrnet.inference.web import Demo
 
     image = out.parent / 'image.png'
-    shared = ('--mini', '--work-dir', out)
+    shared = ('--work-dir', out)
     short = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2')
-    name = str(config.relative_to(ROOT))
     return {
         'init_cfg': lambda _: HRNet(
             'w18_small_v1', init_cfg=dict(type='Pretrained', checkpoint=str(file))
@@ -192,9 +191,9 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
         'pretrained': lambda _: HRNet('w18_small_v1', pretrained=str(file)).init_weights(),
         'create_model': lambda _: mmhrnet.create_model('hrnet_w18_small_v1', checkpoint=file),
         'checkpoints.load': lambda _: checkpoints.load(file),
-        'Predictor': lambda _: apis.Predictor(config, file, mini=True, device='cpu'),
-        'Demo': lambda _: Demo(file.parent, None, 'cpu', out).run(
-            str(image), name, file.name, True, 0.3
+        'Predictor': lambda _: apis.Predictor(config, file, device='cpu'),
+        'Demo': lambda _: Demo(file.parent, 'cpu', out).run(
+            str(image), str(config), file.name, 0.3
         ),
         'train --resume': run_tool(
             'train.py', config, *shared, '--resume', file, '--cfg-options', *short
@@ -203,13 +202,13 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
             'train.py', config, *shared, '--cfg-options', *short, f'load_from={file}'
         ),
         'test': run_tool('test.py', config, file, *shared),
-        'demo': run_tool('demo.py', image, '--config', config, '--checkpoint', file, '--mini'),
+        'demo': run_tool('demo.py', image, '--config', config, '--checkpoint', file),
         'convert': run_tool('convert_checkpoint.py', file, out / 'b.pth'),
-        'publish': run_tool('publish_model.py', file, out, '--config', config, '--mini'),
-        'export': run_tool('export.py', config, file, '--mini', '--out', out / 'b.pt2'),
-        'benchmark_zoo': run_tool('benchmark_zoo.py', config, file, '--mini', '--out', out),
+        'publish': run_tool('publish_model.py', file, out, '--config', config),
+        'export': run_tool('export.py', config, file, '--out', out / 'b.pt2'),
+        'benchmark_zoo': run_tool('benchmark_zoo.py', config, file, '--out', out),
         'streams': run_tool(
-            'visualize_streams.py', image, '--config', config, '--checkpoint', file, '--mini'
+            'visualize_streams.py', image, '--config', config, '--checkpoint', file
         ),
     }
 

@@ -58,7 +58,7 @@ from mmhrnet.zoo.complexity import count_config
 train('toy.py', work_dir='run', mini=True)
 (best,) = Path('run').glob('best_*.pth')
 image = mini_root() / 'val2017' / '000000000003.jpg'
-(picture,) = demo(image, 'toy.py', best, mini=True, out_dir='demo')
+(picture,) = demo(image, 'run/toy.py', best, out_dir='demo')
 small = dict(arch='w18_small_v1', rounds=1, forms=['eager', 'deploy'], device='cpu')
 rows = benchmark('toy', out='speed', **small)
 found = dict(

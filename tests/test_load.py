@@ -30,7 +30,7 @@ def watch():
 
 threading.Thread(target=watch, daemon=True).start()
 try:
-    demo(*sys.argv[1:4], out_dir=sys.argv[4], mini=True)
+    demo(*sys.argv[1:4], out_dir=sys.argv[4])
 except ConfigError as error:
     print('error', len(str(error).splitlines()) - 1)
 """

@@ -68,16 +68,16 @@ def test_a_folder_where_a_file_is_to_be_is_named(tmp_path: Path) -> None:
 
 TOOLS: dict[str, tuple[str, ...]] = {
     'train': (CLS, '--mini', '--work-dir', 'OUT'),
-    'test': (CLS, 'CHECKPOINT', '--mini', '--work-dir', 'OUT'),
-    'demo': ('IMAGE', '--config', CLS, '--mini', '--out-dir', 'OUT'),
-    'visualize_streams': ('IMAGE', '--config', CLS, '--mini', '--out', 'OUT'),
-    'browse_dataset': (CLS, '--mini', '--out-dir', 'OUT'),
-    'export': (CLS, '--mini', '--out', 'OUT.pt2'),
+    'test': ('CONFIG', 'CHECKPOINT', '--work-dir', 'OUT'),
+    'demo': ('IMAGE', '--config', 'CONFIG', '--out-dir', 'OUT'),
+    'visualize_streams': ('IMAGE', '--config', 'CONFIG', '--out', 'OUT'),
+    'browse_dataset': ('CONFIG', '--out-dir', 'OUT'),
+    'export': ('CONFIG', '--out', 'OUT.pt2'),
     'benchmark': ('pose', '--out', 'OUT'),
-    'benchmark_zoo': (CLS, '--mini', '--out', 'OUT'),
+    'benchmark_zoo': ('CONFIG', '--out', 'OUT'),
     'print_config': (CLS, '--save-path', 'OUT.py'),
     'convert_checkpoint': ('CHECKPOINT', 'OUT.pth'),
-    'publish_model': ('CHECKPOINT', 'OUT', '--config', CLS, '--mini'),
+    'publish_model': ('CHECKPOINT', 'OUT', '--config', 'CONFIG'),
     'download_dataset': ('coco', '--only', 'val2017*', '--data-root', 'OUT'),
 }
 
@@ -102,8 +102,8 @@ def test_every_tool_names_an_output_that_cannot_be_written(
     (tmp_path / 'file').touch()
     out = f'{tmp_path}/file/out'
     places = {'OUT': out, 'IMAGE': str(scene)}
-    if 'CHECKPOINT' in TOOLS[tool]:
-        places['CHECKPOINT'] = str(untrained('mmpretrain').checkpoint)
+    if {'CONFIG', 'CHECKPOINT'} & {*TOOLS[tool]}:
+        places |= zip(('CONFIG', 'CHECKPOINT'), map(str, untrained('mmpretrain')))
     words = [re.sub('|'.join(places), lambda m: places[m[0]], word) for word in TOOLS[tool]]
     with pytest.raises(SystemExit, match=r'^2$'):
         run_tool(tool, *words)

@@ -61,7 +61,7 @@ def test_the_figure_shows_every_map(tmp_path: Path) -> None:
 
 def test_visualize_streams_writes_a_figure(untrained: object, scene: Path, tmp_path: Path) -> None:
     out = tmp_path / 'new' / 'streams.png'
-    visualize_streams(scene, *untrained('mmpose'), out=out, mini=True)
+    visualize_streams(scene, *untrained('mmpose'), out=out)
     assert out.stat().st_size > 50_000
     assert [path.name for path in out.parent.iterdir()] == ['streams.png']
 
@@ -80,7 +80,7 @@ def test_browse_draws_the_targets_of_what_is_fed(
         return picture
 
     monkeypatch.setattr(Artist, '__call__', spy)
-    pictures = browse(untrained(host).config, out_dir=tmp_path, number=3, mini=True)
+    pictures = browse(untrained(host).config, out_dir=tmp_path, number=3)
     assert len(pictures) == 3
     assert all(path.stat().st_size > 1000 for path in pictures)
     for image, picture, plain in drawn:

@@ -88,7 +88,7 @@ def test_another_number_of_classes_is_one_line_and_changes_nothing(
     'content', [None, [1, 2], {'state_dict': 5}, {'state_dict': {}, 'meta': 5}]
 )
 def test_a_file_that_is_no_checkpoint_is_one_line(
-    content: object, trained: Path, tmp_path: Path
+    content: object, trained: Path, untrained: Callable, tmp_path: Path
 ) -> None:
     file, says = tmp_path / 'iter_1.pth', r'not a checkpoint: its (state_dict|meta) is not a'
     torch.save(content, file)
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_checkpoint_is_one_line(
     assert re.search(r'iter_1\.pth.*--resume PATH', str(error.value))
     assert 'without --resume' not in str(error.value)  # which would throw the file away
     with pytest.raises(apis.ConfigError, match=says):
-        apis.test(CLS, file, mini=True, work_dir=str(tmp_path))
+        apis.test(untrained('mmpretrain').config, file, work_dir=str(tmp_path))
 
 
 @pytest.fixture(scope='module')

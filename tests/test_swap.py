@@ -364,4 +364,4 @@ def test_host_configs_train_and_what_they_leave_needs_no_flag(host: str, tmp_pat
     (best,) = run.glob('best_*.pth')
     cfg = Config.fromfile(run / path.name)
     assert cfg.model.backbone.type == 'mmhrnet.HRNet'
-    assert apis.test(path, best, swap=True, mini=True, work_dir=str(tmp_path / 'test'))
+    assert apis.test(run / path.name, best, work_dir=str(tmp_path / 'test'))

@@ -21,7 +21,7 @@ import pytest
 from mmhrnet.datasets.images import read_image
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
-from mmhrnet.inference.web import PUBLISHED, WHOLE_IMAGE, Demo, list_configs, serve
+from mmhrnet.inference.web import PUBLISHED, WHOLE_IMAGE, Demo, serve
 
 pytest.importorskip('gradio', reason='the web page needs gradio')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FORM = (
     b'--B\r\nContent-Disposition: form-data;name="files";filename="../a.png"\r\n\r\nx\r\n--B--\r\n'
 )
-SEG = 'configs/mmseg/fcn_hr18s_4xb3-120k_cityscapes-512x1024.py'
-CLS = 'configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
+SEG = 'fcn_hr18s_4xb3-120k_cityscapes-512x1024'
+CLS = 'hrnet-w18-small-v1_4xb64_in1k'  # what a training left: .py and .pth
 
 
 def free_port() -> int:
@@ -56,15 +56,15 @@ def page(folder: Path, untrained: object) -> Iterator[object]:
 def test_a_result_has_picture_streams_and_numbers(
     folder: Path, scene: Path, tmp_path: Path
 ) -> None:
-    demo = Demo(folder, None, 'cpu', tmp_path)
-    assert 'mmseg.pth' in demo.checkpoints()
-    picture, streams, found = demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
+    demo = Demo(folder, 'cpu', tmp_path)
+    assert f'{SEG}.pth' in demo.checkpoints()
+    picture, streams, found = demo.run(str(scene), f'{SEG}.py', f'{SEG}.pth', 0.3)
     assert read_image(picture).shape[1] == 480
     assert streams is not None
     assert read_image(streams).shape[1] > 1000
     assert sum(one['share'] for one in found) == pytest.approx(1)
     assert demo.predictor.cache_info().currsize == 1
-    again = demo.run(str(scene), SEG, 'mmseg.pth', True, 0.3)
+    again = demo.run(str(scene), f'{SEG}.py', f'{SEG}.pth', 0.3)
     assert demo.predictor.cache_info().hits == 1
     assert again[0] != picture  # nobody rewrites what another visitor is reading
     assert again[0].read_bytes() == picture.read_bytes()
@@ -73,30 +73,30 @@ def test_a_result_has_picture_streams_and_numbers(
 def test_pose_takes_a_detector(
     folder: Path, untrained: object, scene: Path, tmp_path: Path
 ) -> None:
-    pose, det = untrained('mmpose'), untrained('mmdet')
-    config, detector = (f'configs/{path.parent.name}/{path.name}' for path in (pose[0], det[0]))
-    arguments = (str(scene), config, 'mmpose.pth', True, 2.0)  # a score that nothing reaches
-    demo = Demo(folder, None, 'cpu', tmp_path)
+    pose, detector = ([path.name for path in untrained(host)] for host in ('mmpose', 'mmdet'))
+    arguments = (str(scene), *pose, 2.0)  # a score that nothing reaches
+    demo = Demo(folder, 'cpu', tmp_path)
     assert len(demo.run(*arguments, WHOLE_IMAGE, PUBLISHED)[2]) == 1
-    _, streams, found = demo.run(*arguments, detector, 'mmdet.pth')
+    _, streams, found = demo.run(*arguments, *detector)
     assert found == []
     assert streams is None  # the pose estimator did not run
 
 
 def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
-    demo = Demo(folder, None, 'cpu', tmp_path)
+    demo = Demo(folder, 'cpu', tmp_path)
     with pytest.raises(ConfigError, match='Drop an image first'):
-        demo.run(None, SEG, 'mmseg.pth', True, 0.3)
+        demo.run(None, f'{SEG}.py', f'{SEG}.pth', 0.3)
     (tmp_path / 'a.png').write_text('no image')
     with pytest.raises(ConfigError, match='not a readable image'):
-        demo.run(str(tmp_path / 'a.png'), SEG, 'mmseg.pth', True, 0.3)
+        demo.run(str(tmp_path / 'a.png'), f'{SEG}.py', f'{SEG}.pth', 0.3)
 
 
-def test_the_four_tasks_have_their_configs() -> None:
-    tasks = list_configs()
+def test_the_four_tasks_have_their_configs(folder: Path, tmp_path: Path) -> None:
+    tasks = Demo(folder, 'cpu', tmp_path).tasks()
     assert list(tasks) == ['detection', 'pose', 'segmentation', 'classification']
+    assert tasks['segmentation'][0] == f'{SEG}.py'
     for host in known_hosts().values():
-        configs = tasks[host.task]
+        configs = [config for config in tasks[host.task] if '/' in config]
         assert len(configs) > 5
         assert all(config.startswith(f'configs/{host.name}/') for config in configs)
 
@@ -114,7 +114,7 @@ def test_one_thread_computes_for_all_visitors(
 
     monkeypatch.setattr(Demo, 'run', run)
     clients = [Client(page.local_url, verbose=False) for _ in range(3)]
-    choices = (None, CLS, PUBLISHED, True, 0.3, WHOLE_IMAGE, PUBLISHED)
+    choices = (None, f'{CLS}.py', PUBLISHED, 0.3, WHOLE_IMAGE, PUBLISHED)
     for client in clients:
         client.predict('classification', api_name='/choose')
     jobs = [client.submit(*choices, api_name='/run') for client in clients * 4]
@@ -132,20 +132,23 @@ def test_the_page_is_for_this_machine_and_takes_small_files_from_lists_only(
     assert page.share is False
     client = Client(page.local_url, verbose=False, download_files=str(tmp_path))
     client.predict('classification', api_name='/choose')
-    choices = (True, 0.3, WHOLE_IMAGE, PUBLISHED)
+    choices = (0.3, WHOLE_IMAGE, PUBLISHED)
     picture, streams, found = client.predict(
-        handle_file(scene), CLS, 'mmpretrain.pth', *choices, api_name='/run'
+        handle_file(scene), f'{CLS}.py', f'{CLS}.pth', *choices, api_name='/run'
     )
     assert Path(picture).stat().st_size > 1000
     assert Path(streams).stat().st_size > 1000
     assert len(found) == 4
-    for config, checkpoint in ((CLS, '../secret.pth'), ('configs/../evil.py', 'mmpretrain.pth')):
+    for config, checkpoint in (
+        (f'{CLS}.py', '../secret.pth'),
+        ('configs/../evil.py', f'{CLS}.pth'),
+    ):
         with pytest.raises(AppError, match='not in the list of choices'):
             client.predict(handle_file(scene), config, checkpoint, *choices, api_name='/run')
     large = tmp_path / 'large.png'
     large.write_bytes(bytes(300_000))
     with pytest.raises(Exception, match=r'(?i)too large|413|exceed'):
-        client.predict(handle_file(large), CLS, 'mmpretrain.pth', *choices, api_name='/run')
+        client.predict(handle_file(large), f'{CLS}.py', f'{CLS}.pth', *choices, api_name='/run')
 
 
 def test_a_taken_port_is_said(page: object, folder: Path) -> None:
@@ -212,9 +215,8 @@ def visit(driver: object, image: Path) -> None:
             in d.find_element('css selector', 'input[aria-label="config"]').get_attribute('value')
         )
     )
-    choose('config', CLS)
-    choose('weights', 'mmpretrain.pth')
-    find('label', 'trained with --mini').click()
+    choose('config', f'{CLS}.py')
+    choose('weights', f'{CLS}.pth')
     driver.find_element('css selector', 'input[type=file]').send_keys(str(image))
     find('.image-container img, [data-testid=image] img')
     find('#run').click()

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.registry import MODELS, init_default_scope
 
 from mmhrnet import apis
 from mmhrnet.hub.published import (
@@ -174,8 +173,8 @@ def test_either_a_config_or_a_list(
     ('arguments', 'message'),
     [
         (('no.py',), 'There is no config no.py'),
-        ((TINY_CLS, '--mini'), 'No weights are published for hrnet-w18-small-v1'),
-        ((TINY_CLS, 'no.pth', '--mini'), 'There is no checkpoint no.pth'),
+        ((TINY_CLS,), 'No weights are published for hrnet-w18-small-v1'),
+        ((TINY_CLS, 'no.pth'), 'There is no checkpoint no.pth'),
         ((CONFIGS / f'mmdet/{MASK}.py',), 'The data set was not found'),
     ],
 )
@@ -194,18 +193,18 @@ def test_the_reason_of_a_failure_is_the_last_line(
 
 
 def test_an_evaluation_end_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    untrained: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    cfg = apis.make_config(TINY_CLS, mini=True)
-    init_default_scope('mmpretrain')
-    state = MODELS.build(cfg.model).state_dict()
-    whole, part = tmp_path / 'whole.pth', tmp_path / 'part.pth'
-    torch.save({'state_dict': state}, whole)
+    config, whole = untrained('mmpretrain')
+    state, part = torch.load(whole)['state_dict'], tmp_path / 'part.pth'
     torch.save({'state_dict': {k: v for k, v in state.items() if 'head' not in k}}, part)
     path = tmp_path / 'list.yml'
-    path.write_text(''.join(f'- {{config: {TINY_CLS}, checkpoint: {p}}}\n' for p in (part, whole)))
+    path.write_text(''.join(f'- {{config: {config}, checkpoint: {p}}}\n' for p in (part, whole)))
     with pytest.raises(SystemExit, match=r'^2$'):
-        run_tool(monkeypatch, '--list', path, '--mini', '--out', tmp_path / 'out')
+        run_tool(monkeypatch, '--list', path, '--out', tmp_path / 'out')
     failed, row = json.loads((tmp_path / 'out/results.json').read_text())['rows']
     assert 'leave parts of this model random: head.fc' in failed['error']
     assert (row['task'], row['metric']) == ('Image Classification', 'Top 1 Accuracy')
@@ -222,7 +221,7 @@ def test_a_detector_that_finds_nothing_has_a_row_of_0(
     capfd: pytest.CaptureFixture,
 ) -> None:
     options = ('model.test_cfg.rcnn.score_thr=1.5', 'test_dataloader.dataset.indices=2')
-    shared = ('--mini', '--out', tmp_path, '--cfg-options', *options)
+    shared = ('--out', tmp_path, '--cfg-options', *options)
     run_tool(monkeypatch, *untrained('mmdet'), *shared)
     rows = json.loads((tmp_path / 'results.json').read_text())['rows']
     assert [(row['metric'], row['measured']) for row in rows] == [('box AP', 0), ('mask AP', 0)]

@@ -74,7 +74,14 @@ def load_fitted(
     **kwargs: object,
 ) -> dict[str, object]:
     """Converts the checkpoint before mmengine loads it; returns it as it was."""
-    original(model, _fitted(model, checkpoint), *args, **kwargs)
+    from mmengine.model import is_model_wrapper
+
+    from mmhrnet import checkpoints
+
+    network = model.get_submodule('module') if is_model_wrapper(model) else model
+    fitted, new = _fitted(network, checkpoint)
+    original(model, fitted, *args, **kwargs)
+    checkpoints.note_random(network, new)
     return checkpoint
 
 
@@ -128,29 +135,32 @@ def _part_of(checkpoint: dict[str, object], prefix: str, name: str) -> dict[str,
     return part
 
 
-def _shapes(state: Mapping[str, object]) -> dict[str, object]:
-    return {name: getattr(tensor, 'shape', None) for name, tensor in state.items()}
-
-
-def _fitted(model: nn.Module, checkpoint: dict[str, object]) -> Mapping[str, object]:
+def _fitted(
+    network: nn.Module, checkpoint: dict[str, object]
+) -> tuple[Mapping[str, object], list[str]]:
+    """The checkpoint as the network takes it, and the names of the tensors that it lacks."""
     from logging import INFO, WARNING
 
     from mmengine.logging import print_log
-    from mmengine.model import is_model_wrapper
 
     from mmhrnet import HRNet, checkpoints
 
-    network = model.get_submodule('module') if is_model_wrapper(model) else model
-    own, state = network.state_dict(), checkpoints.state_of(checkpoint)
-    if _shapes(state) == _shapes(own) and checkpoints.CHOICE not in os.environ:
-        return checkpoint  # of this very model
+    own, state = _shapes(network.state_dict()), _shapes(checkpoints.state_of(checkpoint))
+    if state == own and checkpoints.CHOICE not in os.environ:
+        return checkpoint, []  # of this very model
+    new = [name for name, shape in own.items() if state.get(name) != shape]
     if not any(isinstance(module, HRNet) for module in network.modules()):
-        return checkpoint
+        return checkpoint, new
     if not checkpoints.recognise(own)[1]:
-        return checkpoint  # the network is a part of something else, like a teacher
+        return checkpoint, new  # the network is a part of something else, like a teacher
     fitted, report = checkpoints.fit(checkpoints.unwrap(checkpoint), network)
     print_log(str(report), logger='current', level=WARNING if report.notes else INFO)
-    return {'state_dict': fitted}
+    return {'state_dict': fitted}, report.new
+
+
+def _shapes(state: Mapping[str, object]) -> dict[str, object]:
+    """Of the tensors, by the names that mmengine gives them."""
+    return {name.removeprefix('module.'): getattr(t, 'shape', None) for name, t in state.items()}
 
 
 # mmengine logs the name of a loader without its first ten letters, hence `load_from_...`.

@@ -3,6 +3,7 @@
 from mmhrnet.checkpoints.config_text import config_of, read_config
 from mmhrnet.checkpoints.convert import Report, convert, fit, summary
 from mmhrnet.checkpoints.find import CHOICE, state_of, unwrap
+from mmhrnet.checkpoints.left_random import left_random, note_random
 from mmhrnet.checkpoints.names import FORMS, recognise
 from mmhrnet.checkpoints.safe import CheckpointError, allow, load, load_url, save
 from mmhrnet.checkpoints.values import SAFE_TYPES
@@ -17,8 +18,10 @@ __all__ = [
     'config_of',
     'convert',
     'fit',
+    'left_random',
     'load',
     'load_url',
+    'note_random',
     'read_config',
     'recognise',
     'save',

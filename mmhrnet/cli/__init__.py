@@ -23,6 +23,7 @@ FOOT = """Example, a minute on a CPU:
   mmhrnet train mmhrnet::mmpretrain/hrnet-w18-small-v1_4xb64_in1k --mini
 
 mmhrnet COMMAND --help shows the options of a command."""
+MINI = '; training with --mini leaves its whole config in the work folder: give that one instead'
 BUG = (
     'unless your own code raised this, it is a bug: please report the command and the lines above '
     'on the issue tracker of mmhrnet'
@@ -52,10 +53,13 @@ def run(name: str, prog: str, words: Sequence[str] | None = None) -> None:
     """
     with one_line(prog):
         parser, call = make_parser(name, prog)
-        args = vars(parser.parse_args(words))
+        args, unknown = parser.parse_known_args(words)
+        if unknown:
+            hint = MINI if '--mini' in unknown else ''
+            parser.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')
     # The errors of somebody else's script are its own.
     with one_line(prog) if name != 'run' else nullcontext():
-        call(**args)
+        call(**vars(args))
 
 
 def make_parser(name: str, prog: str) -> tuple[ArgumentParser, Call]:

@@ -30,9 +30,7 @@ def models(parser: ArgumentParser) -> Call:
 
 def config(parser: ArgumentParser) -> Call:
     """Print a config with everything that it inherits, as train runs it with the same flags."""
-    share(parser, 'config', '--data-root', '--swap')
-    add(parser, '--mini', help='fit for a CPU')
-    share(parser, '--from-scratch', '--cfg-options')
+    share(parser, 'config', '--data-root', '--swap', '--mini', '--from-scratch', '--cfg-options')
     parser.add_argument('--save-path', help='file to write as well: .py, .json or .yml')
     return later('mmhrnet.config.make:print_config')
 

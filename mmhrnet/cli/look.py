@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from mmhrnet.cli.options import SHARED, TRAINED_ON, Call, add, later, share
+from mmhrnet.cli.options import SHARED, Call, later, share
 
 
 def demo(parser: ArgumentParser) -> Call:
@@ -19,9 +19,7 @@ def demo(parser: ArgumentParser) -> Call:
     parser.add_argument('--out-dir', default='work_dirs/demo', help='default: %(default)s')
     parser.add_argument('--det-config', help='for pose: the detector that finds the persons')
     parser.add_argument('--det-checkpoint', **SHARED['--checkpoint'])
-    share(parser, '--swap', '--mini')
-    add(parser, '--data-root', help=TRAINED_ON)
-    share(parser, '--device')
+    share(parser, '--swap', '--device')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='lowest score drawn; default: %(default)s'
     )
@@ -52,7 +50,6 @@ def web(parser: ArgumentParser) -> Call:
         help='further name of this page, as of a reverse proxy; can be repeated',
     )
     parser.add_argument('--max-upload', default='10mb', help='largest file; default: %(default)s')
-    add(parser, '--data-root', help=TRAINED_ON)
     share(parser, '--device')
     return later('mmhrnet.inference.web:serve')
 
@@ -62,9 +59,7 @@ def streams(parser: ArgumentParser) -> Call:
     parser.add_argument('image', help='image file')
     share(parser, '--config', '--checkpoint')
     parser.add_argument('--out', default='work_dirs/streams.png', help='default: %(default)s')
-    share(parser, '--swap', '--mini')
-    add(parser, '--data-root', help=TRAINED_ON)
-    share(parser, '--device', '--cfg-options')
+    share(parser, '--swap', '--device', '--cfg-options')
     return later('mmhrnet.inference.streams:visualize_streams')
 
 
@@ -77,5 +72,5 @@ def browse(parser: ArgumentParser) -> Call:
         '--split', choices=['train', 'val', 'test'], default='train', help='default: %(default)s'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the order and the augmentation')
-    share(parser, '--data-root', '--swap', '--mini', '--cfg-options')
+    share(parser, '--data-root', '--swap', '--cfg-options')
     return later('mmhrnet.inference.browse:browse')

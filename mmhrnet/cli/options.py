@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Call = Callable[..., object]
 
-TRAINED_ON = 'with --mini: what was trained on, if not embedded'
 BRACKETS = {'[': ']', '(': ')'}
 LONG = 80  # letters of a setting that are shown
 
@@ -94,7 +93,10 @@ SHARED: dict[str, Option] = {
     '--work-dir': dict(help='folder for logs and checkpoints'),
     '--data-root': dict(help='root of the data set, for every loader'),
     '--swap': dict(action='store_true', help="mmhrnet for the host's HRNet"),
-    '--mini': dict(action='store_true', help='as trained with --mini'),
+    '--mini': dict(
+        action='store_true',
+        help='fit for a CPU; the embedded data set, unless --data-root says another',
+    ),
     '--from-scratch': dict(action='store_true', help='no pretrained weights'),
     '--cfg-options': dict(
         nargs='+', action=SettingsAction, help='KEY=VALUE settings over the config'

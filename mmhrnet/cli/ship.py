@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from mmhrnet.cli.options import TRAINED_ON, Call, add, share
+from mmhrnet.cli.options import Call, add, share
 
 
 def export(parser: ArgumentParser) -> Call:
@@ -30,8 +30,7 @@ def export(parser: ArgumentParser) -> Call:
     add(parser, '--shape', help='example size')
     parser.add_argument('--batch', type=int, default=2, help='images of the example')
     parser.add_argument('--static', action='store_true', help='fix batch size and image size')
-    share(parser, '--swap', '--mini')
-    add(parser, '--data-root', help=TRAINED_ON)
+    share(parser, '--swap')
     add(parser, '--device', default='cpu', help='device to export for')
     share(parser, '--cfg-options')
     return export_config
@@ -71,9 +70,7 @@ def publish(parser: ArgumentParser) -> Call:
     parser.add_argument('--license', default=LICENSE, help='licence of code and weights')
     raw = 'take the raw weights of a run with EMAHook instead of the averaged ones'
     parser.add_argument('--raw', action='store_true', help=raw)
-    share(parser, '--swap', '--mini')
-    add(parser, '--data-root', help='root of the data set, as in training')
-    share(parser, '--cfg-options')
+    share(parser, '--swap', '--cfg-options')
 
     def call(metrics: list[tuple[str, float]] | None, **args: Any) -> None:
         path = publish(metrics=dict(metrics) if metrics else None, **args)

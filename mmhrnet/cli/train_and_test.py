@@ -23,13 +23,16 @@ def train(parser: ArgumentParser) -> Call:
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate')
-    share(parser, '--data-root', '--swap')
-    add(
+    share(
         parser,
+        '--data-root',
+        '--swap',
         '--mini',
-        help='fit for a CPU; the embedded data set, unless --data-root says another',
+        '--from-scratch',
+        '--cfg-options',
+        '--launcher',
+        '--local_rank',
     )
-    share(parser, '--from-scratch', '--cfg-options', '--launcher', '--local_rank')
     return launched('mmhrnet.apis:train')
 
 
@@ -38,7 +41,7 @@ def test(parser: ArgumentParser) -> Call:
     share(parser, 'config', 'checkpoint')
     add(parser, '--work-dir', help='folder for logs')
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
-    share(parser, '--data-root', '--swap', '--mini', '--split', '--cfg-options')
+    share(parser, '--data-root', '--swap', '--split', '--cfg-options')
     share(parser, '--launcher', '--local_rank')
     return launched('mmhrnet.apis:test')
 
@@ -53,9 +56,9 @@ def zoo(parser: ArgumentParser) -> Call:
     parser.add_argument(
         '--list',
         metavar='FILE.yml',
-        help='instead: a list of {config, checkpoint, data_root, mini, cfg_options, swap}',
+        help='instead: a list of {config, checkpoint, data_root, cfg_options, swap}',
     )
-    share(parser, '--data-root', '--swap', '--mini', '--split')
+    share(parser, '--data-root', '--swap', '--split')
     parser.add_argument(
         '--tolerance', type=float, default=0.2, help='percentage points that count as equal'
     )

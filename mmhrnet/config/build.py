@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmhrnet.config.check import config_errors
 from mmhrnet.config.edit import use_scratch
 from mmhrnet.hosts import find_host, host_of
+from mmhrnet.walk import dicts
 
 
 class TensorModel(nn.Module):
@@ -78,10 +79,16 @@ def build_tensor_model(cfg: Config) -> TensorModel:
 
 
 def input_size(cfg: Config) -> tuple[int, int]:
-    """Height and width that the config feeds to its network; default: those of its host."""
-    if cfg.get('codec') is not None:
-        width, height = cfg.codec.input_size
-        return height, width
-    if cfg.get('crop_size') is not None:
-        return tuple(cfg.crop_size)
-    return host_of(cfg).input_size
+    """Height and width of the network's input, from the config's own pipeline.
+
+    Where no step fixes them, they are those at which the host's model zoo counts.
+    """
+    host = host_of(cfg)
+    for step in dicts(cfg.get(host.input_loader)):
+        key = host.input_steps.get(step.get('type'), '')
+        size = step.get(key)
+        if isinstance(size, int):
+            return size, size
+        if size is not None:  # crops are (height, width), scales (width, height)
+            return tuple(size if key == 'crop_size' else size[::-1])
+    return host.input_size

@@ -69,7 +69,7 @@ LEFT_OVER = {
 }
 NO_DATA = """Four ways out:
   --data-root PATH  the same data set elsewhere, with these files below it
-  --mini            the embedded data set: no download, minutes on a CPU
+  train --mini      the embedded data set: no download, minutes on a CPU
   put the data set where the config looks for it, relative to this folder
   python tools/download_dataset.py --list  how to get each data set"""
 NO_PERSONS = """

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mmengine.model import is_model_wrapper
-from mmengine.runner import CheckpointLoader
-from torch import Tensor, nn
+from torch import nn
 
-from mmhrnet.checkpoints import CheckpointError, fit, state_of, summary, unwrap
+from mmhrnet.checkpoints import CheckpointError, left_random, summary
 from mmhrnet.errors import ConfigError
 from mmhrnet.hub.published import metafile_models
 
-TRAIN = 'Train some: python tools/train.py {config} (--mini: minutes, on an embedded data set)'
+TRAIN = 'Train some: mmhrnet train {config} (--mini: minutes, on the embedded data set)'
 
 
 def find_weights(config: str | Path, checkpoint: str | Path | None) -> str:
@@ -39,30 +39,23 @@ def find_weights(config: str | Path, checkpoint: str | Path | None) -> str:
     return urls[0]
 
 
+@contextmanager
+def loading(weights: str) -> Iterator[None]:
+    """Where MMEngine loads weights: what is wrong with the file names it, as a ConfigError."""
+    try:
+        yield
+    except (OSError, CheckpointError) as error:
+        raise ConfigError(f'The weights {weights} cannot be loaded: {error}') from error
+
+
 def check_complete(model: nn.Module, weights: str) -> None:
-    """Raises a ConfigError if the weights cannot be had, or lack tensors of the model.
+    """Raises a ConfigError if the weights that were loaded lack tensors of the model.
 
     Training may begin with a random head; what is tested or shown may not have one.
     """
-    network: Any = model.module if is_model_wrapper(model) else model
-    try:
-        new = _missing(network, weights)
-    except (OSError, CheckpointError) as error:
-        raise ConfigError(f'The weights {weights} cannot be loaded: {error}') from error
+    new = left_random(model.get_submodule('module') if is_model_wrapper(model) else model)
     if new:
         raise ConfigError(
             f'The weights {weights} leave parts of this model random: {summary(new)}. '
-            'Take the config and options that they were trained with (--mini, --data-root, '
-            '--cfg-options)'
+            'Take the config that their training left in its work folder'
         )
-
-
-def _missing(network: nn.Module, weights: str) -> list[str]:
-    checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu', logger='silent')
-    state, own = state_of(checkpoint), network.state_dict()
-    new = [name for name, tensor in own.items() if _shape(state.get(name)) != tensor.shape]
-    return fit(unwrap(checkpoint), network)[1].new if new else []
-
-
-def _shape(value: Any) -> Any:
-    return value.shape if isinstance(value, Tensor) else None

@@ -54,6 +54,11 @@ def mini_root() -> Path:
     return write_mini(cache / f'mini-v{VERSION}-{NUM_TRAIN}-{NUM_VAL}')
 
 
+def is_mini(root: str | Path) -> bool:
+    """Whether a data root is that of the default mini set, in anybody's cache."""
+    return Path(root).name.startswith('mini-v')
+
+
 def write_mini(
     out: str | Path, *, num_train: int = NUM_TRAIN, num_val: int = NUM_VAL, seed: int = 0
 ) -> Path:

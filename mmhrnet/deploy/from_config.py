@@ -15,7 +15,7 @@ import mmhrnet
 from mmhrnet.config.build import build_tensor_model, input_size, normalization
 from mmhrnet.config.check import check_device
 from mmhrnet.config.make import make_config
-from mmhrnet.config.weights import check_complete
+from mmhrnet.config.weights import check_complete, loading
 from mmhrnet.deploy.export import FORMATS, INPUT, FormatName, check_format, export
 from mmhrnet.files import check_file
 from mmhrnet.models.checks import check_choice
@@ -33,8 +33,6 @@ def export_config(
     static: bool = False,
     device: str = 'cpu',
     swap: bool = False,
-    mini: bool = False,
-    data_root: str | None = None,
     cfg_options: dict[str, Any] | None = None,
     opset: int | None = None,
 ) -> Path:
@@ -50,8 +48,6 @@ def export_config(
         static: Fix batch size, height and width instead of leaving them free.
         device: Device to export for.
         swap: Put mmhrnet in place of the host's HRNet.
-        mini: The config as ``mini`` trains it.
-        data_root: The data set that ``mini`` trained on, if not the embedded one.
         cfg_options: Settings over the config.
         opset: Version of ONNX's operators, for 'onnx'; None is that of torch.
 
@@ -65,7 +61,7 @@ def export_config(
     suffix = FORMATS[check_choice('format', format, FORMATS)].suffix
     out = Path(out or f'work_dirs/export/{Path(config).stem}{suffix}')
     check_format(format, out, opset, not static)
-    cfg = make_config(config, swap=swap, mini=mini, data_root=data_root, cfg_options=cfg_options)
+    cfg = make_config(config, swap=swap, cfg_options=cfg_options)
     check_device(device)
     check_file(out)
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
@@ -73,8 +69,9 @@ def export_config(
     if checkpoint is None:
         CONSOLE.print('No checkpoint is given, so the file gets random weights.')
     else:
+        with loading(str(checkpoint)):
+            load_checkpoint(model.model, str(checkpoint), map_location='cpu')
         check_complete(model.model, str(checkpoint))
-        load_checkpoint(model.model, str(checkpoint), map_location='cpu')
     images = torch.zeros(batch, 3, height, width, device=device)
     with torch.no_grad():
         outputs = model.to(device)(images)

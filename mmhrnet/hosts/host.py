@@ -165,6 +165,8 @@ class Host:
         network: Arguments whose defaults in its own HRNet differ from ours.
         switches_in_extra: Whether its own HRNet reads further switches from ``extra``.
         input_size: Height and width at which its model zoo counts.
+        input_steps: Steps that fix the size of the input, by type, with the argument that says it.
+        input_loader: The data loader that has them in its pipeline.
         preprocessor: Type of the data preprocessor where its configs name none.
         has_tensor_head: Whether a config's head maps tensors to tensors, whatever the image.
         metrics: The published metrics, by the name that its evaluator gives them.
@@ -207,6 +209,8 @@ class Host:
     has_tensor_head: Callable[[Config], bool] = always
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     best_metric: str = 'auto'
+    input_steps: Mapping[str, str] = field(default_factory=dict)
+    input_loader: str = 'test_dataloader'
     data: Mapping[str, DataForm] = field(default_factory=dict)
     mini: Recipe | None = None
     benchmarks: Mapping[str, Comparison] = field(default_factory=dict)

@@ -218,6 +218,7 @@ HOST = Host(
     fork='onedl-mmdetection',
     network=dict(norm_eval=True),
     input_size=(800, 1333),
+    input_steps={'Resize': 'scale'},
     has_tensor_head=lambda _: False,
     metrics={'coco/bbox_mAP': Metric('box AP', 100), 'coco/segm_mAP': Metric('mask AP', 100)},
     data={'CocoDataset': 'boxes'},

@@ -161,6 +161,7 @@ HOST = Host(
     ),
     switches_in_extra=True,
     input_size=(256, 192),
+    input_steps={'TopdownAffine': 'input_size', 'BottomupResize': 'input_size'},
     has_tensor_head=lambda cfg: 'Bottomup' not in cfg.model.type,
     metrics={
         'coco/AP': Metric('AP', percent=100),

@@ -108,6 +108,7 @@ HOST = Host(
     floor='1.2.0',
     fork='onedl-mmpretrain',
     input_size=(224, 224),
+    input_steps={'CenterCrop': 'crop_size'},
     preprocessor='ClsDataPreprocessor',
     metrics={'accuracy/top1': Metric('Top 1 Accuracy'), 'accuracy/top5': Metric('Top 5 Accuracy')},
     best_metric='accuracy/top1',

@@ -128,6 +128,8 @@ HOST = Host(
     fork='onedl-mmsegmentation',
     network=dict(upsample='bilinear'),
     input_size=(512, 1024),
+    input_steps={'RandomCrop': 'crop_size'},
+    input_loader='train_dataloader',  # a test takes whole images
     metrics={'mIoU': Metric('mIoU')},
     best_metric='mIoU',
     data={

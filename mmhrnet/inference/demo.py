@@ -34,8 +34,6 @@ def demo(
     det_config: str | Path | None = None,
     det_checkpoint: str | Path | None = None,
     swap: bool = False,
-    mini: bool = False,
-    data_root: str | None = None,
     device: str | None = None,
     score_thr: float = 0.3,
     cfg_options: dict[str, Any] | None = None,
@@ -52,8 +50,6 @@ def demo(
         det_config: For top-down pose: the detector that finds the persons.
         det_checkpoint: Its weights; None takes the published ones.
         swap: Put mmhrnet in the place of the host's HRNet in ``config``.
-        mini: The configs as ``mini`` trains them.
-        data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
         score_thr: Lowest score of what is drawn and listed.
         cfg_options: Settings over the config.
@@ -70,7 +66,7 @@ def demo(
     if det_checkpoint and not det_config:
         raise ConfigError('--det-checkpoint needs its --det-config')
     check_folder(out_dir)
-    shared: dict[str, Any] = dict(device=device, mini=mini, data_root=data_root, score=score_thr)
+    shared: dict[str, Any] = dict(device=device, score=score_thr)
     detector = Predictor(det_config, det_checkpoint, **shared) if det_config else None
     shared.update(swap=swap, cfg_options=cfg_options)
     predictor = Predictor(config, checkpoint, detector=detector, **shared)

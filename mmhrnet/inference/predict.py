@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from mmengine.registry import DefaultScope
 
-from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.check import check_device, config_errors
 from mmhrnet.config.make import make_config
-from mmhrnet.config.weights import check_complete, find_weights
+from mmhrnet.config.weights import check_complete, find_weights, loading
 from mmhrnet.datasets.images import ImageError
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
@@ -49,8 +48,6 @@ class Predictor:
         checkpoint: Its weights, a file or URL; None takes the published ones of the config.
         device: Device to run on; None is the GPU where there is one.
         swap: Put mmhrnet in the place of the host's HRNet.
-        mini: The config as ``mini`` trains it.
-        data_root: The data set that ``mini`` trained on, if not the embedded one.
         detector: Predictor of a detector; a top-down pose estimator then looks for the joints of
             each person it finds. Without it, the image is taken for one person.
         score: Lowest score of what is drawn and listed.
@@ -67,16 +64,12 @@ class Predictor:
         *,
         device: str | None = None,
         swap: bool = False,
-        mini: bool = False,
-        data_root: str | None = None,
         detector: Predictor | None = None,
         score: float = SCORE,
         cfg_options: dict[str, Any] | None = None,
     ) -> None:
         device = check_device(device)
-        self.cfg = make_config(
-            config, swap=swap, mini=mini, data_root=data_root, cfg_options=cfg_options
-        )
+        self.cfg = make_config(config, swap=swap, cfg_options=cfg_options)
         self.host, self.detector, self.score = host_of(self.cfg), detector, score
         if detector and detector.host.name != self.host.detectors:
             takes = f'one of {self.host.detectors}' if self.host.detectors else 'none'
@@ -86,12 +79,10 @@ class Predictor:
             )
         weights = find_weights(config, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
-        try:
-            with DefaultScope.overwrite_default_scope(self.host.name), config_errors():
-                self.inferencer = self.host.build(self.cfg, weights, device)
-            check_complete(self.inferencer.model, weights)
-        except (OSError, CheckpointError) as error:
-            raise ConfigError(f'The weights {weights} cannot be loaded: {error}') from error
+        scope = DefaultScope.overwrite_default_scope(self.host.name)
+        with scope, loading(weights), config_errors():
+            self.inferencer = self.host.build(self.cfg, weights, device)
+        check_complete(self.inferencer.model, weights)
         self.model: torch.nn.Module = self.inferencer.model
         meta = getattr(self.model, 'dataset_meta', None) or getattr(self.model, '_dataset_meta', {})
         self.classes: tuple[str, ...] = tuple(meta.get('classes') or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import tempfile
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from mmhrnet.config.build import normalization
 from mmhrnet.datasets.images import read_image, write_png
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
+from mmhrnet.hosts.host import Host
 from mmhrnet.hub.published import metafile_models
 from mmhrnet.inference.predict import Predictor
 from mmhrnet.inference.stream_maps import plot_streams, record_streams
@@ -27,6 +29,7 @@ WHOLE_IMAGE = 'none: the image is one person'
 FONTS: dict[str, Any] = dict(
     font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
 )
+SCOPE = re.compile(r"^default_scope = '(\w+)'", re.MULTILINE)
 CONFIGS = Path(__file__).resolve().parents[1] / '.mim'
 
 
@@ -35,7 +38,6 @@ class Demo:
 
     Args:
         checkpoints: Folder to look for checkpoints in; no other file can be chosen.
-        data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
         results: Existing folder that takes the pictures, each result in a folder of its own.
     """
@@ -43,14 +45,33 @@ class Demo:
     def __init__(
         self,
         checkpoints: str | Path,
-        data_root: str | None,
         device: str | None,
         results: str | Path,
     ) -> None:
         self.folder = Path(checkpoints)
         self.results = Path(results)
         self.predictor = lru_cache(maxsize=3)(self._predictor)
-        self.options: dict[str, Any] = dict(data_root=data_root, device=device)
+        self.options: dict[str, Any] = dict(device=device)
+
+    def configs(self) -> dict[str, tuple[Path, Host]]:
+        """Those that trainings left in the folder, newest first, and those of the package."""
+        found = {}
+        for path in sorted(self.folder.rglob('*.py'), key=lambda path: -path.stat().st_mtime):
+            scope = SCOPE.search(path.read_text(encoding='utf-8', errors='replace'))
+            host = known_hosts().get(scope[1]) if scope else None
+            if host and any(path.parent.glob('*.pth')) and not path.stem.endswith('_test'):
+                found[str(path.relative_to(self.folder))] = path, host
+        for model in metafile_models():
+            name = model['Config']
+            found[name] = CONFIGS / name, known_hosts()[name.split('/')[1]]
+        return found
+
+    def tasks(self) -> dict[str, list[str]]:
+        """The names of the configs, by what they do."""
+        names: dict[str, list[str]] = {host.task: [] for host in known_hosts().values()}
+        for name, (_, host) in self.configs().items():
+            names[host.task].append(name)
+        return {task: configs for task, configs in names.items() if configs}
 
     def checkpoints(self) -> list[str]:
         """``published``, and the files below the folder, newest first."""
@@ -62,19 +83,18 @@ class Demo:
         self,
         config: str,
         checkpoint: str,
-        mini: bool,
         detector: tuple[str, str] | None,
     ) -> Predictor:
         weights = None if checkpoint == PUBLISHED else self.folder / checkpoint
-        persons = self.predictor(*detector, mini, None) if detector else None
-        return Predictor(CONFIGS / config, weights, mini=mini, detector=persons, **self.options)
+        persons = self.predictor(*detector, None) if detector else None
+        path, _ = self.configs()[config]
+        return Predictor(path, weights, detector=persons, **self.options)
 
     def run(
         self,
         image: str | None,
         config: str,
         checkpoint: str,
-        mini: bool,
         score: float,
         det_config: str = WHOLE_IMAGE,
         det_checkpoint: str = PUBLISHED,
@@ -87,9 +107,10 @@ class Demo:
         if image is None:
             raise ConfigError('Drop an image first')
         pixels = read_image(image, MAX_PIXELS)
-        takes = known_hosts()[config.split('/')[1]].detectors and det_config != WHOLE_IMAGE
+        _, host = self.configs()[config]
+        takes = host.detectors and det_config != WHOLE_IMAGE
         detector = (det_config, det_checkpoint) if takes else None
-        predictor = self.predictor(config, checkpoint, mini, detector)
+        predictor = self.predictor(config, checkpoint, detector)
         predictor.score = score
         with record_streams(predictor.model) as streams:
             prediction = predictor(pixels)
@@ -103,22 +124,13 @@ class Demo:
         return picture, figure, found
 
 
-def list_configs() -> dict[str, list[str]]:
-    """The configs of each task, from the metafiles."""
-    found: dict[str, list[str]] = {}
-    for model in metafile_models():
-        host = known_hosts()[model['Config'].split('/')[1]]
-        found.setdefault(host.task, []).append(model['Config'])
-    return found
-
-
 def build_page(demo: Demo) -> Any:
     """The page as gradio's Blocks, not yet served."""
     import gradio as gr
 
     # One thread computes: each further one would keep PyTorch's buffers of its own (60 MiB).
     worker = ThreadPoolExecutor(1, 'network')
-    tasks = list_configs()
+    tasks = demo.tasks()
 
     def run(*args: Any) -> Any:
         try:
@@ -127,7 +139,8 @@ def build_page(demo: Demo) -> Any:
             raise gr.Error(str(error)) from error
 
     def choose(task: str) -> Any:
-        return gr.Dropdown(tasks[task], value=tasks[task][0])
+        names = demo.tasks()[task]
+        return gr.Dropdown(names, value=names[0])
 
     def reload() -> list[Any]:
         return [gr.Dropdown(demo.checkpoints()), gr.Dropdown(demo.checkpoints())]
@@ -144,7 +157,6 @@ def build_page(demo: Demo) -> Any:
                 task = gr.Radio(list(tasks), value='detection', label='task')
                 config = gr.Dropdown(configs, value=configs[0], label='config')
                 checkpoint = gr.Dropdown(checkpoints, value=checkpoints[0], label='weights')
-                mini = gr.Checkbox(label='trained with --mini')
                 score = gr.Slider(0, 1, 0.3, step=0.05, label='lowest score')
                 with gr.Accordion('pose: who finds the persons', open=False):
                     det_config = gr.Dropdown(detectors, value=WHOLE_IMAGE, label='detector')
@@ -155,7 +167,7 @@ def build_page(demo: Demo) -> Any:
                 picture = gr.Image(label='result', elem_id='picture', **shown)
                 streams = gr.Image(show_label=False, elem_id='streams', **shown)
                 found = gr.JSON(label='found', max_height=300)
-        inputs = [image, config, checkpoint, mini, score, det_config, det_checkpoint]
+        inputs = [image, config, checkpoint, score, det_config, det_checkpoint]
         button.click(run, inputs, [picture, streams, found], concurrency_limit=1)
         task.change(choose, task, config)
         page.load(reload, None, [checkpoint, det_checkpoint])
@@ -167,7 +179,6 @@ def serve(
     host: str = '127.0.0.1',
     port: int = 7860,
     checkpoints: str | Path = 'work_dirs',
-    data_root: str | None = None,
     device: str | None = None,
     max_upload: str = '10mb',
     allow_hosts: Iterable[str] = (),
@@ -183,7 +194,6 @@ def serve(
         host: Address to bind to; any other than 127.0.0.1 shows it to the network.
         port: TCP port.
         checkpoints: Folder to choose checkpoints from.
-        data_root: The data set that ``mini`` trained on, if not the embedded one.
         device: Device to run on; None is the GPU where there is one.
         max_upload: Largest file that is taken, like '10mb'.
         allow_hosts: Further names to open the page by, for example of a reverse proxy.
@@ -201,7 +211,7 @@ def serve(
     except ImportError as error:
         raise ConfigError('The web page needs gradio: pip install gradio') from error
     # Files in gradio's own folder: it rewrites arrays in place while another visitor reads them.
-    page = build_page(Demo(checkpoints, data_root, device, folder))
+    page = build_page(Demo(checkpoints, device, folder))
     try:
         page.launch(
             server_name=host,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from typing_extensions import Unpack
@@ -13,7 +14,7 @@ from mmhrnet.config.check import check_data, config_errors
 from mmhrnet.config.edit import use_train_split
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.config.processes import is_first
-from mmhrnet.config.weights import check_complete, find_weights
+from mmhrnet.config.weights import check_complete, find_weights, loading
 from mmhrnet.files import check_folder
 from mmhrnet.hub.published import other_data, result_table
 from mmhrnet.inference.pictures import draw_predictions
@@ -70,7 +71,9 @@ def build_test_runner(
 ) -> Runner:
     """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
     cfg = make_config(config, **edits)
-    cfg.load_from = find_weights(config, checkpoint)
+    # MMEngine writes the config into the work folder, where the training's own has the old name.
+    cfg = Config(cfg.to_dict(), cfg.text, f'{Path(config).stem}_test.py')
+    cfg.load_from, cfg.resume = find_weights(config, checkpoint), False
     if split == 'train':
         use_train_split(cfg)
     if is_first(cfg):
@@ -78,5 +81,7 @@ def build_test_runner(
         check_folder(cfg.work_dir)
     start_processes(cfg)
     runner = build_runner(cfg)
+    with loading(cfg.load_from):
+        runner.load_or_resume()
     check_complete(runner.model, cfg.load_from)
     return runner

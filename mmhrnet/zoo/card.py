@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 
 import mmhrnet
 from mmhrnet.config.build import input_size
+from mmhrnet.datasets.mini import is_mini
 from mmhrnet.hosts import published_metrics
 from mmhrnet.hosts.host import Metric
 from mmhrnet.hub.published import published_results
@@ -22,7 +22,6 @@ from mmhrnet.walk import datasets, dicts
 from mmhrnet.zoo.complexity import count
 
 RECIPE = ('train_dataloader', 'optim_wrapper', 'train_cfg', 'param_scheduler', 'randomness')
-SIZES = {'TopdownAffine': 'input_size', 'CenterCrop': 'crop_size', 'Resize': 'scale'}
 CARD = """# {title}
 
 ## Model
@@ -46,9 +45,9 @@ CARD = """# {title}
 Look at it, test it, or train on from it:
 
 ```
-python tools/demo.py IMAGE --config {config} --checkpoint {test}
-python tools/test.py {config} {test}
-python tools/train.py {config} {train}
+python tools/demo.py IMAGE --config {config} --checkpoint {file}
+python tools/test.py {config} {file}
+python tools/train.py {config} --cfg-options load_from={file}
 ```
 
 Its backbone in a config of any host:
@@ -63,7 +62,7 @@ In Python:
 ```python
 from mmhrnet.apis import Predictor, read_image
 
-predictor = Predictor('{config}', '{file}'{arguments})
+predictor = Predictor('{config}', '{file}')
 print(predictor(read_image('image.jpg')).found)
 ```
 
@@ -84,21 +83,10 @@ class Facts:
     model: nn.Module
     results: dict[str, tuple[float, str]]
     license: str
-    shared: Mapping[str, Any]
-
-    @property
-    def flags(self) -> str:
-        """The arguments by which the tools build the same model."""
-        mini, root, options = map(self.shared.get, ('mini', 'data_root', 'cfg_options'))
-        parts = ['--swap'] * bool(self.shared.get('swap')) + ['--mini'] * bool(mini)
-        parts += ['--data-root', 'PATH'] * bool(root)
-        values = [f'{key}={value}' for key, value in (options or {}).items()]
-        return shlex.join(parts + ['--cfg-options'] * bool(values) + values)
 
 
 def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
     """The model card as Markdown."""
-    options = '' if '--cfg-options' in facts.flags else '--cfg-options '
     versions = (f'{m.__name__} {m.__version__}' for m in (mmhrnet, torch, mmengine))
     file = [
         ('size', f'{size / 1e6:.1f} MB'),
@@ -111,11 +99,8 @@ def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
         results=_results(facts),
         training=_table(_recipe(facts.trained)),
         properties=_table(file),
-        config=facts.config,
-        test=f'{path.name} {facts.flags}'.strip(),
-        train=f'{facts.flags} {options}load_from={path.name}'.strip(),
+        config=path.with_suffix('.py').name,
         file=path.name,
-        arguments=''.join(f', {key}={value!r}' for key, value in facts.shared.items() if value),
         license=facts.license,
     )
 
@@ -126,29 +111,19 @@ def _table(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def _model_rows(facts: Facts) -> list[tuple[str, Any]]:
-    model, shape = facts.cfg.model, _size(facts.cfg, bool(facts.shared.get('mini')))
+    model, shape = facts.cfg.model, input_size(facts.cfg)
     counts = count(facts.model, (3, *shape))
     parts = [model[k] for k in model if k in ('backbone', 'neck') or k.endswith('head')]
     names = [part.type for p in parts if p for part in (p if isinstance(p, list) else [p])]
     whole = 'the network' if facts.model.with_head else 'backbone and neck'
     return [
-        ('config', f'`{facts.config} {facts.flags}`'.replace(' `', '`')),
+        ('config', f'`{facts.config.name}`'),
         ('architecture', f'{model.type}: {", ".join(names)}'),
         ('HRNet', model.backbone.get('arch', 'as its extra says')),
         ('input', f'{shape[0]} x {shape[1]} (H x W)'),
         ('parameters', f'{counts.params / 1e6:.2f} M'),
         (f'multiply-adds of {whole}', f'{counts.macs / 1e9:.2f} G'),
     ]
-
-
-def _size(cfg: Config, mini: bool) -> tuple[int, int]:
-    """Height and width of the network's input; ``mini`` sets them in the pipeline alone."""
-    steps = dicts(cfg.test_dataloader.dataset) if mini else ()
-    sizes = [step[SIZES[step.type]] for step in steps if step.get('type') in SIZES]
-    if not sizes:
-        return input_size(cfg)
-    size = sizes[-1]
-    return (size, size) if isinstance(size, int) else size[::-1]
 
 
 def _results(facts: Facts) -> str:
@@ -164,8 +139,11 @@ def _results(facts: Facts) -> str:
         return 'Not measured.'
     data = _data(facts.trained, 'val_dataloader')
     notes = [f'Measured on {data}.'] if facts.results and data else []
-    if facts.shared.get('mini') and published_results(facts.config.stem):
-        notes.append('The published figures are of the full data and size, not to be compared.')
+    if any(is_mini(d.get('data_root') or '') for d in datasets(facts.trained, ('val_dataloader',))):
+        notes.append(
+            'These are the drawn scenes of `mmhrnet mini`, so the published figures of the full '
+            'data set cannot be compared with them.'
+        )
     return '\n'.join([*lines, '', *notes]).strip()
 
 

@@ -29,13 +29,12 @@ class Entry(NamedTuple):
     config: str
     checkpoint: str | None = None
     data_root: str | None = None
-    mini: bool = False
     cfg_options: dict[str, Any] | None = None
     swap: bool = False
 
 
 def read_entries(path: str | Path) -> list[dict[str, Any]]:
-    """Reads a YAML list of ``{config, checkpoint, data_root, mini, cfg_options, swap}``.
+    """Reads a YAML list of ``{config, checkpoint, data_root, cfg_options, swap}``.
 
     Returns:
         The fields that each entry names; all but ``config`` may be left out.
@@ -108,7 +107,7 @@ def _rows(entry: Entry, split: Split, tolerance: float, out: Path) -> list[ZooRo
         reason = ' '.join(' '.join(str(error).splitlines()[:2]).split())
         message = reason if expected else f'{type(error).__name__}: {reason}'
         return [ZooRow(name, error=message, checkpoint=entry.checkpoint)]
-    same_data = split == 'test' and not entry.mini
+    same_data = split == 'test'
     rows = compare_to_published(name, evaluation, same_data=same_data, tolerance=tolerance)
     return [row._replace(checkpoint=entry.checkpoint) for row in rows]
 

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from filecmp import cmp
-from os.path import relpath
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,23 +37,25 @@ def publish(
     metrics: Mapping[str, float] | None = None,
     license: str = LICENSE,
     raw: bool = False,
-    **shared: Any,
+    swap: bool = False,
+    cfg_options: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes ``<config>-<first 8 of its sha256>.<format>`` and a card of the same name, ``.md``.
+    """Writes ``<config>-<first 8 of its sha256>.<format>``, its config ``.py`` and card ``.md``.
 
     The file holds the weights, the config and the description of the data set (classes, colours,
     joints), and nothing else of the training. The same input gives the same bytes.
 
     Args:
         checkpoint: File that training wrote.
-        out_dir: Folder for the two files, made if absent.
-        config: Config file that it was trained with.
+        out_dir: Folder for the three files, made if absent.
+        config: Config that it was trained with, as the training left it in its work folder.
         format: One of ``FORMATS``.
         metrics: Values by name; None takes those that the checkpoint's work folder has logged.
         license: Licence of the weights.
         raw: Of a run with ``EMAHook``, take the raw weights, not the averaged ones that its
             validation was of.
-        shared: Arguments of :func:`mmhrnet.apis.make_config`, those of the training.
+        swap: Put mmhrnet in the place of the host's HRNet in ``config``.
+        cfg_options: Settings over the config.
 
     Returns:
         The file.
@@ -64,7 +65,7 @@ def publish(
         CheckpointError: The checkpoint cannot be read safely.
         FileNotFoundError: No such checkpoint.
     """
-    cfg = make_config(config, **shared)
+    cfg = make_config(config, swap=swap, cfg_options=cfg_options)
     content = load(checkpoint, 'cpu')
     state = choose_weights(content, raw)
     with torch.device('meta'):
@@ -75,7 +76,7 @@ def publish(
     results = {name: (value, '') for name, value in (metrics or {}).items()}
     if not results and not raw:  # validation was of the averaged ones
         results = logged_metrics(Path(checkpoint).parent, meta)
-    facts = Facts(Path(relpath(config)), cfg, trained, model, results, license, shared)
+    facts = Facts(Path(config), cfg, trained, model, results, license)
     public = {key: meta[key] for key in ('dataset_meta',) if key in meta} | {'cfg': text}
     return _write({'state_dict': state, 'meta': public}, Path(out_dir), format, facts)
 
@@ -113,8 +114,8 @@ def check_weights(state: Mapping[str, Tensor], model: nn.Module) -> None:
     found = [f'{len(names)} {what} ({_first(names)})' for what, names in problems.items() if names]
     if found:
         raise ConfigError(
-            f'The weights do not fit the config: {"; ".join(found)}. Give the config, --mini, '
-            '--data-root and --cfg-options of the training'
+            f'The weights do not fit the config: {"; ".join(found)}. Give the config '
+            'that the training left in its work folder'
         )
     wrong = [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if wrong:
@@ -155,12 +156,13 @@ def logged_metrics(work_dir: Path, meta: Mapping[str, Any]) -> dict[str, tuple[f
 
 def _write(content: dict[str, Any], out_dir: Path, format: str, facts: Facts) -> Path:
     with writing(out_dir), _folder_in(out_dir) as folder:
-        file, card = Path(folder, f'new.{format}'), Path(folder, 'card.md')
+        file, config, card = (Path(folder, name) for name in (f'new.{format}', 'new.py', 'new.md'))
         save(content, file)
+        config.write_text(content['meta']['cfg'], encoding='utf-8')
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         path = out_dir / f'{facts.config.stem}-{digest[:8]}.{format}'
         card.write_text(write_card(facts, path, file.stat().st_size, digest), encoding='utf-8')
-        places = {file: path, card: path.with_suffix('.md')}
+        places = {new: path.with_suffix(new.suffix) for new in (file, config, card)}
         taken = [old for new, old in places.items() if old.exists() and not cmp(new, old, False)]
         if taken:
             raise ConfigError(f'{taken[0]} exists with other content: move it first')
