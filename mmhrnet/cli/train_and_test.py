@@ -23,16 +23,8 @@ def train(parser: ArgumentParser) -> Call:
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate')
-    share(
-        parser,
-        '--data-root',
-        '--swap',
-        '--mini',
-        '--from-scratch',
-        '--cfg-options',
-        '--launcher',
-        '--local_rank',
-    )
+    share(parser, '--data-root', '--swap', '--mini', '--from-scratch')
+    share(parser, '--cfg-options', '--launcher', '--local_rank')
     return launched('mmhrnet.apis:train')
 
 

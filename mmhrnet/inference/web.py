@@ -42,16 +42,10 @@ class Demo:
         results: Existing folder that takes the pictures, each result in a folder of its own.
     """
 
-    def __init__(
-        self,
-        checkpoints: str | Path,
-        device: str | None,
-        results: str | Path,
-    ) -> None:
-        self.folder = Path(checkpoints)
+    def __init__(self, checkpoints: str | Path, device: str | None, results: str | Path) -> None:
+        self.folder, self.device = Path(checkpoints), device
         self.results = Path(results)
         self.predictor = lru_cache(maxsize=3)(self._predictor)
-        self.options: dict[str, Any] = dict(device=device)
 
     def configs(self) -> dict[str, tuple[Path, Host]]:
         """Those that trainings left in the folder, newest first, and those of the package."""
@@ -88,7 +82,7 @@ class Demo:
         weights = None if checkpoint == PUBLISHED else self.folder / checkpoint
         persons = self.predictor(*detector, None) if detector else None
         path, _ = self.configs()[config]
-        return Predictor(path, weights, detector=persons, **self.options)
+        return Predictor(path, weights, detector=persons, device=self.device)
 
     def run(
         self,
