@@ -761,7 +761,7 @@ CONFIGS: Table = {
 # What is given to Predictor for an image.
 ARRAYS: Table = {
     **{
-        f'array of {dtype}': (np.zeros((8, 8, 3), dtype), f'is of {dtype}: give 0 to 255 as uint8')
+        f'array of {dtype}': (np.zeros((8, 8, 3), dtype), f'has the type {dtype}: give uint8')
         for dtype in ('float32', 'float64', 'int64', 'bool', 'object')
     },
     'array without rows': (np.zeros((0, 8, 3), np.uint8), r'shape \(0, 8, 3\).*with pixels'),

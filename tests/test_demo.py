@@ -173,20 +173,17 @@ def test_images_are_turned_upright(tmp_path: Path) -> None:
     assert read_image(tmp_path / 'turned.jpg').shape == (40, 30, 3)
 
 
-def test_images_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path, scene: Path) -> None:
+def test_images_that_cannot_be_read_are_named_with_the_reason(
+    tmp_path: Path, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ImageError, match=r'There is no image .*no\.png'):
+        read_image(tmp_path / 'no.png')
     (tmp_path / 'text.png').write_text('no image')
-    for name, reason in {'no.png': 'There is no image', 'text.png': 'not a readable image'}.items():
-        with pytest.raises(ImageError, match=reason) as info:
-            read_image(tmp_path / name)
-        assert name in str(info.value)
+    with pytest.raises(ImageError, match=r'text\.png is not a readable image'):
+        read_image(tmp_path / 'text.png')
     with pytest.raises(ImageError, match='more than 100'):
         read_image(scene, max_pixels=100)
-
-
-def test_images_that_pillow_takes_for_bombs_are_named(
-    scene: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)  # Pillow takes it for a bomb
     with pytest.raises(ImageError, match=f'{scene.name} is not a readable image.*Image size'):
         read_image(scene)
 
@@ -214,7 +211,7 @@ def test_arguments_that_cannot_work(untrained: object, scene: Path, tmp_path: Pa
     config, checkpoint = untrained('mmpretrain')
     with pytest.raises(ConfigError, match='not a device of torch'):
         Predictor(config, checkpoint, device='gpu')
-    with pytest.raises(ConfigError, match=r'but configs of mmpretrain, .* take none'):
+    with pytest.raises(ConfigError, match='is of mmpretrain, which uses no detector'):
         Predictor(config, checkpoint, detector=Predictor(config, checkpoint))
     with pytest.raises(ConfigError, match='needs its --det-config'):
         demo(scene, config, checkpoint, det_checkpoint='a.pth')

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import cv2
 import mmcv
@@ -36,11 +36,11 @@ def demo(
     swap: bool = False,
     device: str | None = None,
     score_thr: float = 0.3,
-    cfg_options: dict[str, Any] | None = None,
+    cfg_options: Mapping[str, object] | None = None,
 ) -> list[Path]:
     """Writes a picture and a JSON file for each image; a bad image does not stop the others.
 
-    A video becomes a video, and JSON with a line for each frame.
+    Of a video it writes a video, and JSON with a line for each frame.
 
     Args:
         source: An image, a folder of images (with its folders), or a video.
@@ -58,18 +58,26 @@ def demo(
         The pictures.
 
     Raises:
-        ConfigError: Arguments or weights that cannot work, or images that could not be read, named
-            after all others are done.
+        ConfigError: Arguments or weights that cannot work, or, after all others are done, images
+            that could not be read.
     """
     source, out_dir = Path(source), Path(out_dir)
     images = find_images(source)
     if det_checkpoint and not det_config:
         raise ConfigError('--det-checkpoint needs its --det-config')
     check_folder(out_dir)
-    shared: dict[str, Any] = dict(device=device, score=score_thr)
-    detector = Predictor(det_config, det_checkpoint, **shared) if det_config else None
-    shared.update(swap=swap, cfg_options=cfg_options)
-    predictor = Predictor(config, checkpoint, detector=detector, **shared)
+    detector = None
+    if det_config:
+        detector = Predictor(det_config, det_checkpoint, device=device, score=score_thr)
+    predictor = Predictor(
+        config,
+        checkpoint,
+        device=device,
+        swap=swap,
+        detector=detector,
+        score=score_thr,
+        cfg_options=cfg_options,
+    )
     if source.suffix.lower() in VIDEOS:
         return [predict_video(predictor, source, out_dir)]
     pictures, errors = [], []
@@ -90,7 +98,7 @@ def find_images(source: Path) -> list[Path]:
     """The file itself, or the images of a folder and of its folders.
 
     Raises:
-        ConfigError: No such file or folder, or no image in it.
+        ConfigError: The file or folder does not exist, or the folder has no images.
     """
     if not source.exists():
         raise ConfigError(f'There is no image, folder or video {source}')
@@ -119,11 +127,11 @@ def name_outputs(images: list[Path], source: Path) -> list[tuple[Path, Path]]:
 def write_prediction(prediction: Prediction, out_dir: Path, name: Path, image: Path) -> Path:
     """Writes NAME.png, NAME.json and, for segmentation, the class indices in NAME_labels.png.
 
-    The JSON comes last: where it is, the others are whole.
+    The JSON is written last: if it exists, the others are complete.
     """
     target = out_dir / name
     picture = target.with_name(f'{target.name}.png')
-    content: dict[str, Any] = {'image': str(image), 'found': prediction.found}
+    content: dict[str, object] = {'image': str(image), 'found': prediction.found}
     if prediction.label_map is not None:
         labels = target.with_name(f'{target.name}_labels.png')
         write_png(labels, prediction.label_map)
@@ -137,7 +145,7 @@ def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
     """Writes NAME.mp4 and NAME.jsonl, a line for each frame.
 
     Raises:
-        ImageError: No video that OpenCV reads.
+        ImageError: OpenCV cannot read the video.
     """
     reader = mmcv.VideoReader(str(source))
     if not reader.opened or not reader.width:
@@ -154,7 +162,9 @@ def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
     return target
 
 
-def _predict_frames(predictor: Predictor, reader: Any, lines: TextIO) -> Iterator[np.ndarray]:
+def _predict_frames(
+    predictor: Predictor, reader: mmcv.VideoReader, lines: TextIO
+) -> Iterator[np.ndarray]:
     total = len(reader) if len(reader) > 0 else None  # some containers do not know
     for index, frame in enumerate(track(reader, 'Frames', total=total, console=CONSOLE)):
         prediction = predictor(frame)
@@ -171,5 +181,5 @@ def _write_video(path: Path, pictures: Iterator[np.ndarray], fps: float) -> None
         writer.write(np.ascontiguousarray(picture[:height, :width]))
         count += 1
     writer.release()
-    if mmcv.VideoReader(str(path)).frame_cnt != count:  # OpenCV says nothing of a full disk
+    if mmcv.VideoReader(str(path)).frame_cnt != count:  # OpenCV does not report a full disk
         raise OSError(f'OpenCV could not write all of its {count} frames')

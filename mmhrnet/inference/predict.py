@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from mmengine.registry import DefaultScope
+from typing_extensions import TypedDict
 
 from mmhrnet.config.check import check_device, config_errors
 from mmhrnet.config.make import make_config
@@ -15,17 +17,18 @@ from mmhrnet.config.weights import check_complete, find_weights, loading
 from mmhrnet.datasets.images import ImageError
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
+from mmhrnet.hosts.host import Things
 from mmhrnet.inference.pictures import SCORE, Artist
 
 ARRAYS = (
-    'mmhrnet.apis.read_image(path) reads one; of PIL take np.asarray(image.convert("RGB"))'
-    '[..., ::-1], of a tensor (3, H, W) its permute(1, 2, 0).numpy()'
+    'read it with mmhrnet.apis.read_image(path), or convert a PIL image by '
+    'np.asarray(image.convert("RGB"))[..., ::-1], a tensor (3, H, W) by permute(1, 2, 0).numpy()'
 )
-FLOATS = 'give 0 to 255 as uint8; of 0 to 1, that is (image * 255).round().astype(np.uint8)'
+FLOATS = 'give uint8; from 0 to 1, convert it by (image * 255).round().astype(np.uint8)'
 
 
 class Prediction(NamedTuple):
-    """What a model says about one image.
+    """What a model predicts for one image.
 
     Attributes:
         picture: The image with the prediction drawn on it, RGB, (H, W, 3) uint8; small images
@@ -36,8 +39,18 @@ class Prediction(NamedTuple):
     """
 
     picture: np.ndarray
-    found: list[dict[str, Any]]
+    found: Things
     label_map: np.ndarray | None = None
+
+
+class Options(TypedDict, total=False):
+    """The options of :class:`Predictor`, for functions that pass them on."""
+
+    device: str | None
+    swap: bool
+    detector: Predictor | None
+    score: float
+    cfg_options: Mapping[str, object] | None
 
 
 class Predictor:
@@ -66,16 +79,16 @@ class Predictor:
         swap: bool = False,
         detector: Predictor | None = None,
         score: float = SCORE,
-        cfg_options: dict[str, Any] | None = None,
+        cfg_options: Mapping[str, object] | None = None,
     ) -> None:
         device = check_device(device)
         self.cfg = make_config(config, swap=swap, cfg_options=cfg_options)
         self.host, self.detector, self.score = host_of(self.cfg), detector, score
         if detector and detector.host.name != self.host.detectors:
-            takes = f'one of {self.host.detectors}' if self.host.detectors else 'none'
+            uses = f'a detector of {self.host.detectors}' if self.host.detectors else 'no detector'
             raise ConfigError(
-                f'The detector is of {detector.host.name}, but configs of {self.host.name}, like '
-                f'{config}, take {takes}'
+                f'The detector is of {detector.host.name}, but {config} is of {self.host.name}, '
+                f'which uses {uses}'
             )
         weights = find_weights(config, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
@@ -112,15 +125,15 @@ class Predictor:
         return self.classes[label] if label < len(self.classes) else str(label)
 
 
-def _bgr(image: Any) -> np.ndarray:
-    """An array as (H, W, 3) uint8; an ImageError that says how to make one of what is none."""
+def _bgr(image: object) -> np.ndarray:
+    """An array as (H, W, 3) uint8; raises an ImageError that says how to convert anything else."""
     if not isinstance(image, np.ndarray):
         raise ImageError(f'The image is a {type(image).__name__}, not an array: {ARRAYS}')
     shape, depth = image.shape, image.ndim
     if depth not in (2, 3) or (depth == 3 and shape[2] not in (1, 3, 4)) or not image.size:
         raise ImageError(f'The image has the shape {shape}: it must be (H, W, 3), with pixels')
     if image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f'The image is of {image.dtype}: {FLOATS}')
+        raise ImageError(f'The image has the type {image.dtype}: {FLOATS}')
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if depth == 2 or shape[2] == 1:

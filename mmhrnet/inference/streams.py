@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import Unpack
 
 from mmhrnet.config.build import normalization
 from mmhrnet.datasets.images import read_image
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import beside, check_file
-from mmhrnet.inference.predict import Predictor
+from mmhrnet.inference.predict import Options, Predictor
 from mmhrnet.inference.stream_maps import plot_streams, record_streams
 from mmhrnet.terminal import CONSOLE
 
@@ -20,9 +21,9 @@ def visualize_streams(
     checkpoint: str | Path | None = None,
     *,
     out: str | Path = 'work_dirs/streams.png',
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Path:
-    """Draws what each stream sees of an image, through the config's own test pipeline.
+    """Draws the maps of each stream for an image, through the config's own test pipeline.
 
     Args:
         image: Image file.

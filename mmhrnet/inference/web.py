@@ -9,27 +9,28 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmhrnet.config.build import normalization
 from mmhrnet.datasets.images import read_image, write_png
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
-from mmhrnet.hosts.host import Host
+from mmhrnet.hosts.host import Host, Things
 from mmhrnet.hub.published import metafile_models
 from mmhrnet.inference.predict import Predictor
 from mmhrnet.inference.stream_maps import plot_streams, record_streams
 from mmhrnet.terminal import CONSOLE
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 MAX_PIXELS = 25_000_000
 QUEUE = 1000  # requests that may wait; one is computed at a time
 KEEP = 3600  # seconds that uploads and results stay on disk
 PUBLISHED = 'published'  # in place of a checkpoint
 WHOLE_IMAGE = 'none: the image is one person'
-FONTS: dict[str, Any] = dict(
-    font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
-)
 SCOPE = re.compile(r"^default_scope = '(\w+)'", re.MULTILINE)
+FONTS, MONO = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']
 CONFIGS = Path(__file__).resolve().parents[1] / '.mim'
 
 
@@ -92,7 +93,7 @@ class Demo:
         score: float,
         det_config: str = WHOLE_IMAGE,
         det_checkpoint: str = PUBLISHED,
-    ) -> tuple[Path, Path | None, list[dict[str, Any]]]:
+    ) -> tuple[Path, Path | None, Things]:
         """The files of the picture and of the figure of the streams, and what was found.
 
         Raises:
@@ -118,7 +119,7 @@ class Demo:
         return picture, figure, found
 
 
-def build_page(demo: Demo) -> Any:
+def build_page(demo: Demo) -> gr.Blocks:
     """The page as gradio's Blocks, not yet served."""
     import gradio as gr
 
@@ -126,17 +127,17 @@ def build_page(demo: Demo) -> Any:
     worker = ThreadPoolExecutor(1, 'network')
     tasks = demo.tasks()
 
-    def run(*args: Any) -> Any:
+    def run(*args: Any) -> tuple[Path, Path | None, Things]:
         try:
             return worker.submit(demo.run, *args).result()
         except ConfigError as error:
             raise gr.Error(str(error)) from error
 
-    def choose(task: str) -> Any:
+    def choose(task: str) -> gr.Dropdown:
         names = demo.tasks()[task]
         return gr.Dropdown(names, value=names[0])
 
-    def reload() -> list[Any]:
+    def reload() -> list[gr.Dropdown]:
         return [gr.Dropdown(demo.checkpoints()), gr.Dropdown(demo.checkpoints())]
 
     configs, checkpoints = tasks['detection'], demo.checkpoints()
@@ -157,9 +158,18 @@ def build_page(demo: Demo) -> Any:
                     det_checkpoint = gr.Dropdown(checkpoints, value=PUBLISHED, label='its weights')
                 button = gr.Button('Run', variant='primary', elem_id='run')
             with gr.Column(scale=2):
-                shown: dict[str, Any] = dict(format='png', buttons=['download', 'fullscreen'])
-                picture = gr.Image(label='result', elem_id='picture', **shown)
-                streams = gr.Image(show_label=False, elem_id='streams', **shown)
+                picture = gr.Image(
+                    label='result',
+                    elem_id='picture',
+                    format='png',
+                    buttons=['download', 'fullscreen'],
+                )
+                streams = gr.Image(
+                    show_label=False,
+                    elem_id='streams',
+                    format='png',
+                    buttons=['download', 'fullscreen'],
+                )
                 found = gr.JSON(label='found', max_height=300)
         inputs = [image, config, checkpoint, score, det_config, det_checkpoint]
         button.click(run, inputs, [picture, streams, found], concurrency_limit=1)
@@ -177,7 +187,7 @@ def serve(
     max_upload: str = '10mb',
     allow_hosts: Iterable[str] = (),
     block: bool = True,
-) -> Any:
+) -> gr.Blocks:
     """Serves the page until it is stopped; returns it, with its ``local_url``.
 
     Requests are refused unless the page was opened by an IP address, as localhost, by the name of
@@ -211,7 +221,7 @@ def serve(
             server_name=host,
             server_port=port,
             max_file_size=max_upload,
-            theme=gr.themes.Default(**FONTS),  # its own fonts are a download
+            theme=gr.themes.Default(font=FONTS, font_mono=MONO),  # its own fonts are a download
             footer_links=[],
             ssr_mode=False,
             enable_monitoring=False,  # otherwise everybody may read how much it is used
@@ -228,7 +238,7 @@ def serve(
     return page
 
 
-def wait(page: Any) -> None:
+def wait(page: gr.Blocks) -> None:
     """Waits until Ctrl-C or SIGTERM, then closes the page."""
 
     def stop(number: int, _: object) -> None:

@@ -1,11 +1,10 @@
-"""What is told of published weights: a card in Markdown."""
+"""The model card of published weights, in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mmengine
 import torch
@@ -68,14 +67,17 @@ print(predictor(read_image('image.jpg')).found)
 
 ## Licence
 
-{license}, for code and weights. The licence of the training data holds too: it may limit what the
-weights may be used for.
+{license}, for code and weights. The licence of the training data applies too: it may limit how the
+weights may be used.
 """
+
+
+Row = tuple[str, str]  # of a table; it is left out if the second cell is empty
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the card tells; ``results`` are values with the step they were measured at."""
+    """The contents of a card; ``results`` are values with the step they were measured at."""
 
     config: Path
     cfg: Config
@@ -105,12 +107,12 @@ def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
     )
 
 
-def _table(rows: Iterable[tuple[str, Any]]) -> str:
-    lines = [f'| {name} | {str(value).replace("|", "/")} |' for name, value in rows if value]
+def _table(rows: Iterable[Row]) -> str:
+    lines = [f'| {name} | {value.replace("|", "/")} |' for name, value in rows if value]
     return '\n'.join(['| | |', '|---|---|', *lines])
 
 
-def _model_rows(facts: Facts) -> list[tuple[str, Any]]:
+def _model_rows(facts: Facts) -> list[Row]:
     model, shape = facts.cfg.model, input_size(facts.cfg)
     counts = count(facts.model, (3, *shape))
     parts = [model[k] for k in model if k in ('backbone', 'neck') or k.endswith('head')]
@@ -119,7 +121,7 @@ def _model_rows(facts: Facts) -> list[tuple[str, Any]]:
     return [
         ('config', f'`{facts.config.name}`'),
         ('architecture', f'{model.type}: {", ".join(names)}'),
-        ('HRNet', model.backbone.get('arch', 'as its extra says')),
+        ('HRNet', str(model.backbone.get('arch', 'as its extra says'))),
         ('input', f'{shape[0]} x {shape[1]} (H x W)'),
         ('parameters', f'{counts.params / 1e6:.2f} M'),
         (f'multiply-adds of {whole}', f'{counts.macs / 1e9:.2f} G'),
@@ -153,8 +155,8 @@ def _data(cfg: Config, loader: str) -> str:
     return '; '.join(dict.fromkeys(names))
 
 
-def _recipe(cfg: Config) -> list[tuple[str, Any]]:
-    """What the config says of the training, as rows; what it leaves open has an empty value."""
+def _recipe(cfg: Config) -> list[Row]:
+    """The training; a cell is empty where the config says nothing."""
     loader, wrapper, loop, schedulers, seed = (cfg.get(name) or {} for name in RECIPE)
     schedulers = [schedulers] if 'type' in schedulers else schedulers
     steps = [step for part in dicts(loader) for step in part.get('pipeline', ())]
@@ -176,11 +178,11 @@ def _recipe(cfg: Config) -> list[tuple[str, Any]]:
     ]
 
 
-def _call(part: Mapping[str, Any]) -> str:
+def _call(part: Mapping[str, object]) -> str:
     """A part of a config as Python would write it, without its nested parts."""
     return f'{part["type"]}({_arguments(part)})' if part else ''
 
 
-def _arguments(part: Mapping[str, Any]) -> str:
+def _arguments(part: Mapping[str, object]) -> str:
     plain = {k: v for k, v in part.items() if not isinstance(v, dict)}
     return ', '.join(f'{k}={v!r}' for k, v in plain.items() if k not in ('type', '_scope_'))

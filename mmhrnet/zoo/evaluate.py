@@ -1,12 +1,12 @@
-"""Evaluates checkpoints of many configs, and puts what they reach beside what is published."""
+"""Evaluates checkpoints of many configs and compares the metrics with the published ones."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -29,18 +29,18 @@ class Entry(NamedTuple):
     config: str
     checkpoint: str | None = None
     data_root: str | None = None
-    cfg_options: dict[str, Any] | None = None
+    cfg_options: Mapping[str, object] | None = None
     swap: bool = False
 
 
-def read_entries(path: str | Path) -> list[dict[str, Any]]:
+def read_entries(path: str | Path) -> list[dict[str, object]]:
     """Reads a YAML list of ``{config, checkpoint, data_root, cfg_options, swap}``.
 
     Returns:
         The fields that each entry names; all but ``config`` may be left out.
 
     Raises:
-        ConfigError: No such file, or another content.
+        ConfigError: The file does not exist or has other content.
     """
     try:
         entries = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
@@ -49,7 +49,7 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
         raise ConfigError(f'The list {path} cannot be read: {reason}') from error
     if not isinstance(entries, list) or not entries:
         raise ConfigError(
-            f'{path} is no list of entries like: - {{config: FILE, checkpoint: FILE}}'
+            f'{path} is not a list of entries like: - {{config: FILE, checkpoint: FILE}}'
         )
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict) or not isinstance(entry.get('config'), str):
@@ -57,7 +57,9 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
         unknown = ', '.join(map(str, entry.keys() - set(Entry._fields)))
         if unknown:
             fields = ', '.join(Entry._fields)
-            raise ConfigError(f'{path}, entry {number}, has {unknown}; there are {fields}')
+            raise ConfigError(
+                f'{path}, entry {number}: {unknown} is unknown; the fields are {fields}'
+            )
     return entries
 
 
@@ -68,9 +70,9 @@ def benchmark_zoo(
     tolerance: float = 0.2,
     out: str | Path = 'work_dirs/benchmark_zoo',
 ) -> list[ZooRow]:
-    """Evaluates each entry; what fails becomes a row with its error, the others still run.
+    """Evaluates each entry; one that fails becomes a row with its error, and the others still run.
 
-    Writes ``results.md`` and ``results.json`` anew after each entry.
+    Rewrites ``results.md`` and ``results.json`` after each entry.
 
     Args:
         entries: What to evaluate.
@@ -116,12 +118,12 @@ def evaluate(entry: Entry, split: Split, work_dir: Path) -> Evaluation:
     """Tests an entry.
 
     Raises:
-        ConfigError: Arguments, data or weights that cannot work, or nothing that is measured.
+        ConfigError: Arguments, data or weights that cannot work, or an evaluator without metrics.
     """
     runner = build_test_runner(split=split, work_dir=str(work_dir), **entry._asdict())
     with config_errors():
         metrics = runner.test()
     if not metrics:
-        raise ConfigError('Its evaluator gives no metric; format_only=False lets it evaluate')
+        raise ConfigError('The evaluator returned no metric: set its format_only to False')
     images = count_images(runner.test_dataloader.dataset)
     return Evaluation(metrics, images, runner.cfg.default_scope)

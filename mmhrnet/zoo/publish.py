@@ -1,4 +1,4 @@
-"""Trained checkpoints as files for others, each with a card that says what it is."""
+"""Trained checkpoints as files for others, each with a model card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from copy import deepcopy
 from filecmp import cmp
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Literal, get_args
 
 import torch
 from mmengine.config import Config
@@ -24,8 +24,9 @@ from mmhrnet.training.curves import best_values, read_scalars
 from mmhrnet.zoo.card import Facts, write_card
 
 LICENSE = 'Apache-2.0'
-FORMATS = ('safetensors', 'pth')
-OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # settings that concern nobody else
+Format = Literal['safetensors', 'pth']
+FORMATS = get_args(Format)
+OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # settings of no use to others
 
 
 def publish(
@@ -33,16 +34,16 @@ def publish(
     out_dir: str | Path,
     *,
     config: str | Path,
-    format: str = 'safetensors',
+    format: Format = 'safetensors',
     metrics: Mapping[str, float] | None = None,
     license: str = LICENSE,
     raw: bool = False,
     swap: bool = False,
-    cfg_options: dict[str, Any] | None = None,
+    cfg_options: Mapping[str, object] | None = None,
 ) -> Path:
     """Writes ``<config>-<first 8 of its sha256>.<format>``, its config ``.py`` and card ``.md``.
 
-    The file holds the weights, the config and the description of the data set (classes, colours,
+    The file contains the weights, the config and the description of the data set (classes, colours,
     joints), and nothing else of the training. The same input gives the same bytes.
 
     Args:
@@ -50,10 +51,10 @@ def publish(
         out_dir: Folder for the three files, made if absent.
         config: Config that it was trained with, as the training left it in its work folder.
         format: One of ``FORMATS``.
-        metrics: Values by name; None takes those that the checkpoint's work folder has logged.
+        metrics: Values by name; None takes those in the logs of the checkpoint's work folder.
         license: Licence of the weights.
-        raw: Of a run with ``EMAHook``, take the raw weights, not the averaged ones that its
-            validation was of.
+        raw: Of a run with ``EMAHook``, take the raw weights instead of the averaged ones, which
+            were validated.
         swap: Put mmhrnet in the place of the host's HRNet in ``config``.
         cfg_options: Settings over the config.
 
@@ -74,18 +75,20 @@ def publish(
     meta = content.get('meta') or {}
     trained, text = trained_config(meta, cfg)
     results = {name: (value, '') for name, value in (metrics or {}).items()}
-    if not results and not raw:  # validation was of the averaged ones
+    if not results and not raw:  # the averaged ones were validated
         results = logged_metrics(Path(checkpoint).parent, meta)
     facts = Facts(Path(config), cfg, trained, model, results, license)
-    public = {key: meta[key] for key in ('dataset_meta',) if key in meta} | {'cfg': text}
+    public: dict[str, object] = {'cfg': text}
+    if 'dataset_meta' in meta:
+        public['dataset_meta'] = meta['dataset_meta']
     return _write({'state_dict': state, 'meta': public}, Path(out_dir), format, facts)
 
 
-def choose_weights(content: Any, raw: bool = False) -> dict[str, Tensor]:
-    """The weights of a checkpoint that its validation was of, or the raw ones behind an average.
+def choose_weights(content: object, raw: bool = False) -> dict[str, Tensor]:
+    """The weights that were validated, or the raw ones behind an average.
 
-    MMEngine's ``EMAHook`` swaps them when it saves: ``state_dict`` are the averaged ones, the raw
-    ones are in ``ema_state_dict``, under the prefix ``module.``.
+    MMEngine's ``EMAHook`` swaps them when it saves: ``state_dict`` has the averaged ones, and
+    ``ema_state_dict`` the raw ones, under the prefix ``module.``.
 
     Raises:
         ConfigError: The checkpoint has no such weights.
@@ -95,7 +98,9 @@ def choose_weights(content: Any, raw: bool = False) -> dict[str, Tensor]:
     state = content['state_dict']
     if raw:
         if 'ema_state_dict' not in content:
-            raise ConfigError('--raw: the checkpoint has no ema_state_dict, no EMAHook wrote it')
+            raise ConfigError(
+                '--raw needs a checkpoint that EMAHook wrote; this one has no ema_state_dict'
+            )
         inner = {name.removeprefix('module.'): t for name, t in content['ema_state_dict'].items()}
         state = {name: inner.get(name, tensor) for name, tensor in state.items()}
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
@@ -119,23 +124,24 @@ def check_weights(state: Mapping[str, Tensor], model: nn.Module) -> None:
         )
     wrong = [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if wrong:
-        raise ConfigError(f'{len(wrong)} tensors hold NaN or infinity: {_first(wrong)}')
+        raise ConfigError(f'{len(wrong)} of the tensors contain NaN or infinity: {_first(wrong)}')
 
 
 def _first(names: list[str]) -> str:
     return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
-def trained_config(meta: Mapping[str, Any], cfg: Config) -> tuple[Config, str]:
+def trained_config(meta: Mapping[str, object], cfg: Config) -> tuple[Config, str]:
     """The config of the training and its text: the checkpoint's own, else the given one.
 
     The text is read as data, never run; settings of the run and the user's home are left out.
     """
     text = meta.get('cfg')
-    text = text if isinstance(text, str) else cfg.pretty_text
+    if not isinstance(text, str):
+        text = cfg.pretty_text
     try:
         settings = read_config(text)
-    except CheckpointError:  # a program, which is not passed on
+    except CheckpointError:  # it contains a program, which is not passed on
         return cfg, cfg.pretty_text
     lines, nodes = text.splitlines(), ast.parse(text).body
     for name, node in reversed(list(zip(settings, nodes))):
@@ -144,7 +150,7 @@ def trained_config(meta: Mapping[str, Any], cfg: Config) -> tuple[Config, str]:
     return Config(settings), '\n'.join(lines).replace(str(Path.home()), '~') + '\n'
 
 
-def logged_metrics(work_dir: Path, meta: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+def logged_metrics(work_dir: Path, meta: Mapping[str, object]) -> dict[str, tuple[float, str]]:
     """Metrics of a work folder with their step: the checkpoint's own, else the best of the run."""
     tests = [record for record in read_scalars(work_dir) if 'loss' not in record]
     tests = [r for r in tests if r['step'] in (meta.get('iter'), meta.get('epoch'))] or tests
@@ -154,7 +160,7 @@ def logged_metrics(work_dir: Path, meta: Mapping[str, Any]) -> dict[str, tuple[f
     }
 
 
-def _write(content: dict[str, Any], out_dir: Path, format: str, facts: Facts) -> Path:
+def _write(content: dict[str, dict], out_dir: Path, format: Format, facts: Facts) -> Path:
     with writing(out_dir), _folder_in(out_dir) as folder:
         file, config, card = (Path(folder, name) for name in (f'new.{format}', 'new.py', 'new.md'))
         save(content, file)
