@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader
 
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.dataset.check import check_contents
+from mmhrnet.config.processes import is_first
 from mmhrnet.errors import ConfigError, UserError, suggest
+from mmhrnet.files import check_folder
 from mmhrnet.walk import LOADERS, datasets, dicts
 
 LOGGER = logging.getLogger(__name__)
@@ -79,6 +81,19 @@ NO_WEIGHTS = """Three ways out:
   --from-scratch  random weights, and norms that learn their own statistics
   --cfg-options model.backbone.init_cfg.checkpoint=PATH  a checkpoint on this machine
   a network connection, once: the file then stays in torch's cache"""
+
+
+def check_run(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
+    """Checks data, work folder and, for a training, the weights to start from.
+
+    The first process of a machine does it; the others wait for it when they connect.
+    """
+    if not is_first(cfg):
+        return
+    check_data(cfg, loaders)
+    check_folder(cfg.work_dir)
+    if 'train_dataloader' in loaders:
+        check_weights(cfg)
 
 
 def check_data(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:

@@ -10,10 +10,9 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from typing_extensions import Unpack
 
-from mmhrnet.config.check import check_data, config_errors
+from mmhrnet.config.check import check_run, config_errors
 from mmhrnet.config.edit import use_train_split
 from mmhrnet.config.make import Edits, make_config
-from mmhrnet.config.processes import is_first
 from mmhrnet.config.weights import check_complete, find_weights, loading
 from mmhrnet.files import check_folder
 from mmhrnet.hub.published import other_data, result_table
@@ -76,9 +75,7 @@ def build_test_runner(
     cfg.load_from, cfg.resume = find_weights(config, checkpoint), False
     if split == 'train':
         use_train_split(cfg)
-    if is_first(cfg):
-        check_data(cfg, loaders=('test_dataloader',))
-        check_folder(cfg.work_dir)
+    check_run(cfg, loaders=('test_dataloader',))
     start_processes(cfg)
     runner = build_runner(cfg)
     with loading(cfg.load_from):

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 from typing_extensions import Unpack
 
 from mmhrnet.checkpoints import CheckpointError
-from mmhrnet.config.check import check_data, check_weights, config_errors
+from mmhrnet.config.check import check_run, config_errors
 from mmhrnet.config.edit import set_training
 from mmhrnet.config.make import Edits, make_config
-from mmhrnet.config.processes import is_first
 from mmhrnet.errors import ConfigError, TrainingError
-from mmhrnet.files import check_folder
 from mmhrnet.hosts import find_host
 from mmhrnet.terminal import last_line
 from mmhrnet.training.launch import start_processes
@@ -58,19 +57,16 @@ def train(
     """
     cfg = make_config(config, **edits)
     set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
-    if is_first(cfg):  # of this machine; the others wait for it when they connect
-        check_data(cfg)
-        check_folder(cfg.work_dir)
-        check_weights(cfg)
-    start_processes(cfg)
-    if cfg.get('val_evaluator') is not None:
-        hooks = cfg.setdefault('default_hooks', {})
-        host = find_host(cfg)
-        best = host.best_metric if host else 'auto'
-        hooks.setdefault('checkpoint', dict(type='CheckpointHook')).setdefault('save_best', best)
-        if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
-            hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False
     use_hooks(cfg)
+    _keep_best(cfg)
+    check_run(cfg)
+    start_processes(cfg)
+    runner = _train(cfg)
+    if is_main_process():
+        report_or_say(runner, Path(config).stem, same_data=not edits.get('mini'))
+
+
+def _train(cfg: Config) -> Runner:
     runner = build_runner(cfg)
     try:
         with config_errors():  # data, optimizer and metrics are built now
@@ -84,8 +80,18 @@ def train(
         ) from error
     finally:
         runner.call_hook('restore_signals')
-    if is_main_process():
-        report_or_say(runner, Path(config).stem, same_data=not edits.get('mini'))
+    return runner
+
+
+def _keep_best(cfg: Config) -> None:
+    """Keeps the checkpoint with the best of the host's metric, if there is a validation."""
+    if cfg.get('val_evaluator') is None:
+        return
+    hooks, host = cfg.default_hooks, find_host(cfg)
+    if hooks.checkpoint is not None:
+        hooks.checkpoint.setdefault('save_best', host.best_metric if host else 'auto')
+    if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':  # else MMEngine logs them at step 0
+        hooks.setdefault('logger', dict(type='LoggerHook')).log_metric_by_epoch = False
 
 
 def use_hooks(cfg: Config) -> None:
