@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pdoc
 
-PACKAGES = ('', '.apis', '.checkpoints', '.datasets', '.deploy', '.hub', '.models')
+PACKAGES = ('', '.apis', '.checkpoints', '.datasets', '.deploy', '.hosts', '.hub', '.models')
 PAGES = [f'mmhrnet{name}' for name in (*PACKAGES, '.training.hooks')]
 ROLES = re.compile(r':(?:func|class|meth|mod|data):(?=<code>)')  # Sphinx's, which pdoc leaves in
 

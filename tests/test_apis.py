@@ -93,6 +93,15 @@ def test_test_prints_the_table_and_draws(
     assert len(list((tmp_path / 'show').glob('*.png'))) == 6
 
 
+def test_a_test_leaves_the_config_of_a_resumed_training_as_it_is(trained: Path) -> None:
+    (best,) = trained.glob('best_*.pth')
+    left = trained / W32.name
+    before = left.read_bytes()
+    options = {'resume': True, 'test_dataloader.dataset.indices': 2}
+    assert apis.test(left, best, split='train', work_dir=str(trained), cfg_options=options)
+    assert left.read_bytes() == before
+
+
 def test_data_root_reaches_every_dataset_and_evaluator(tmp_path: Path) -> None:
     cfg = apis.make_config(W32, data_root=str(tmp_path))
     assert {d.data_root for d in datasets(cfg)} == {str(tmp_path)}
