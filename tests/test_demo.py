@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from pycocotools import mask as mask_utils
 
+import mmhrnet
 from mmhrnet import apis, checkpoints
 from mmhrnet.config.build import normalization
 from mmhrnet.config.weights import find_weights
@@ -21,6 +22,7 @@ from mmhrnet.datasets.images import ImageError, read_image
 from mmhrnet.errors import ConfigError
 from mmhrnet.inference.demo import demo
 from mmhrnet.inference.predict import Predictor
+from mmhrnet.inference.records import round_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 W32 = ROOT / 'configs/mmdet/faster_rcnn_hrnetv2p_w32.py'
@@ -45,8 +47,15 @@ def test_a_folder_becomes_pictures_and_json_and_a_bad_image_costs_only_itself(
     assert 'empty.png' in str(info.value)
     height, width = cv2.imread(str(scene)).shape[:2]
     for name in ('good', 'sub/good'):
-        content = json.loads((out / f'{name}.json').read_text())
+        text = (out / f'{name}.json').read_text()
+        content = json.loads(text)
         check_found(host, content['found'], height, width)
+        assert (content['program'], content['version']) == ('mmhrnet', mmhrnet.__version__)
+        assert (content['width'], content['height']) == (width, height)
+        assert content.get('bbox_format') == ('xyxy' if host in ('mmdet', 'mmpose') else None)
+        assert len(content.get('keypoint_names', ())) == (17 if host == 'mmpose' else 0)
+        things = text[text.index('"found"') :].splitlines()[1:-2]
+        assert [json.loads(line.rstrip(',')) for line in things] == content['found']
         picture = cv2.imread(str(out / f'{name}.png'))
         assert picture.shape[1] == 480  # a small image is enlarged
         if host == 'mmseg':
@@ -67,11 +76,20 @@ def check_found(host: str, found: list[dict], height: int, width: int) -> None:
     elif host == 'mmpose':
         assert len(first['keypoints']) == len(first['keypoint_scores']) == 17
     elif host == 'mmseg':
-        assert sum(one['share'] for one in found) == pytest.approx(1)
+        assert sum(one['share'] for one in found) == pytest.approx(1, abs=1e-3)
     else:
         scores = [one['score'] for one in found]
         assert scores == sorted(scores, reverse=True)
-        assert sum(scores) == pytest.approx(1)  # four classes, all among the first five
+        assert sum(scores) == pytest.approx(1, abs=1e-3)  # four classes, all among the first five
+
+
+def test_numbers_are_rounded_to_what_they_mean() -> None:
+    third, code = 100 / 3, {'size': [4, 6], 'counts': 'abc'}
+    thing = {'label': 3, 'class': 'star', 'score': third, 'bbox': [third] * 4, 'mask': code}
+    (rounded,) = round_numbers([thing])
+    assert rounded == thing | {'score': 33.3333, 'bbox': [33.33] * 4}
+    person = {'keypoints': [[third, third]], 'keypoint_scores': [third]}
+    assert round_numbers([person]) == [{'keypoints': [[33.33] * 2], 'keypoint_scores': [33.3333]}]
 
 
 @pytest.mark.parametrize('host', ['mmdet', 'mmseg', 'mmpretrain'])
@@ -137,7 +155,9 @@ def test_a_video_becomes_a_video(untrained: object, scene: Path, tmp_path: Path)
     writer.release()
     (video,) = demo(source, *untrained('mmpretrain'), out_dir=tmp_path / 'out')
     lines = video.with_suffix('.jsonl').read_text().splitlines()
-    assert [json.loads(line)['frame'] for line in lines] == [0, 1, 2]
+    about, *frames = map(json.loads, lines)
+    assert (about['width'], about['height'], about['fps']) == (width - width % 2, height, 5)
+    assert [frame['frame'] for frame in frames] == [0, 1, 2]
     reader = cv2.VideoCapture(str(video))
     assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert reader.get(cv2.CAP_PROP_FPS) == 5

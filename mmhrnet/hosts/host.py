@@ -175,6 +175,7 @@ class Host:
         mini: How ``--mini`` shrinks its configs; None if it does not support them.
         visualizer: Type of the visualizer where a config names none.
         use_meta: Gives meta information of the data to the visualizer.
+        has_boxes: Whether what it finds has a ``bbox``: left, top, right, bottom in pixels.
         enlarge: Multiplies everything in pixels of a data sample by a factor; the last argument
             is the new height and width.
         draw: Draws a data sample on an RGB image, (H, W, 3) uint8, and returns the drawing.
@@ -198,6 +199,7 @@ class Host:
     describe: Callable[[Predicts, BaseDataElement], Found]
     run: Callable[[Predicts, np.ndarray], BaseDataElement] = run_inferencer
     detectors: str = ''
+    has_boxes: bool = False
     enlarge: Callable[[BaseDataElement, float, tuple[int, int]], BaseDataElement] = keep_size
     use_meta: Callable[[Visualizer, Mapping[str, object]], None] = give_meta
     draw: Callable[[Visualizer, np.ndarray, BaseDataElement, Look], np.ndarray] = draw_sample

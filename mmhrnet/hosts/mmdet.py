@@ -227,6 +227,7 @@ HOST = Host(
     build=build,
     run=run,
     describe=describe,
+    has_boxes=True,
     enlarge=enlarge,
     draw=draw,
     benchmarks={

@@ -180,6 +180,7 @@ HOST = Host(
     build=build,
     run=run,
     describe=describe,
+    has_boxes=True,
     detectors='mmdet',
     enlarge=enlarge,
     use_meta=use_meta,

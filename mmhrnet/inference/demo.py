@@ -17,7 +17,8 @@ from rich.progress import track
 from mmhrnet.datasets.images import ImageError, read_image, write_png
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import beside, check_folder, write_text
-from mmhrnet.inference.predict import Prediction, Predictor
+from mmhrnet.inference.predict import Predictor
+from mmhrnet.inference.records import describe_source, round_numbers, to_json
 from mmhrnet.terminal import CONSOLE
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
@@ -40,7 +41,7 @@ def demo(
 ) -> list[Path]:
     """Writes a picture and a JSON file for each image; a bad image does not stop the others.
 
-    Of a video it writes a video, and JSON with a line for each frame.
+    Of a video it writes a video, and JSON with a line about the video and one for each frame.
 
     Args:
         source: An image, a folder of images (with its folders), or a video.
@@ -83,11 +84,9 @@ def demo(
     pictures, errors = [], []
     for path, name in track(name_outputs(images, source), 'Images', console=CONSOLE):
         try:
-            prediction = predictor(read_image(path))
+            pictures.append(write_prediction(predictor, path, out_dir / name))
         except ImageError as error:
             errors.append(str(error))
-        else:
-            pictures.append(write_prediction(prediction, out_dir, name, path))
     CONSOLE.print(f'{len(pictures)} pictures with JSON: {out_dir}')
     if errors:
         raise ConfigError('\n  '.join([f'{len(errors)} of {len(images)} were left out:', *errors]))
@@ -124,25 +123,38 @@ def name_outputs(images: list[Path], source: Path) -> list[tuple[Path, Path]]:
     ]
 
 
-def write_prediction(prediction: Prediction, out_dir: Path, name: Path, image: Path) -> Path:
+def write_prediction(predictor: Predictor, image: Path, target: Path) -> Path:
     """Writes NAME.png, NAME.json and, for segmentation, the class indices in NAME_labels.png.
 
     The JSON is written last: if it exists, the others are complete.
+
+    Args:
+        predictor: The model.
+        image: Image file.
+        target: Path of the results, without suffix.
+
+    Returns:
+        The picture.
+
+    Raises:
+        ImageError: The image cannot be read.
     """
-    target = out_dir / name
+    pixels = read_image(image)
+    prediction = predictor(pixels)
     picture = target.with_name(f'{target.name}.png')
-    content: dict[str, object] = {'image': str(image), 'found': prediction.found}
+    content = describe_source(predictor, pixels.shape[:2], image=str(image))
     if prediction.label_map is not None:
         labels = target.with_name(f'{target.name}_labels.png')
         write_png(labels, prediction.label_map)
         content['label_map'] = labels.name
     write_png(picture, prediction.picture[..., ::-1])
-    write_text(target.with_name(f'{target.name}.json'), json.dumps(content))
+    content['found'] = round_numbers(prediction.found)
+    write_text(target.with_name(f'{target.name}.json'), to_json(content))
     return picture
 
 
 def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
-    """Writes NAME.mp4 and NAME.jsonl, a line for each frame.
+    """Writes NAME.mp4 and NAME.jsonl: a line about the video, then one for each frame.
 
     Raises:
         ImageError: OpenCV cannot read the video.
@@ -156,6 +168,10 @@ def predict_video(predictor: Predictor, source: Path, out_dir: Path) -> Path:
         beside(target.with_suffix('.jsonl')) as lines,
         lines.open('w', encoding='utf-8') as file,
     ):
+        about = describe_source(
+            predictor, (reader.height, reader.width), video=str(source), fps=reader.fps or FPS
+        )
+        file.write(json.dumps(about) + '\n')
         pictures = _predict_frames(predictor, reader, file)
         _write_video(video, pictures, reader.fps or FPS)
     CONSOLE.print(f'video with JSON lines: {target}')
@@ -168,7 +184,8 @@ def _predict_frames(
     total = len(reader) if len(reader) > 0 else None  # some containers do not know
     for index, frame in enumerate(track(reader, 'Frames', total=total, console=CONSOLE)):
         prediction = predictor(frame)
-        lines.write(json.dumps({'frame': index, 'found': prediction.found}) + '\n')
+        line = {'frame': index, 'found': round_numbers(prediction.found)}
+        lines.write(json.dumps(line) + '\n')
         yield prediction.picture[..., ::-1]
 
 

@@ -99,6 +99,7 @@ class Predictor:
         self.model: torch.nn.Module = self.inferencer.model
         meta = getattr(self.model, 'dataset_meta', None) or getattr(self.model, '_dataset_meta', {})
         self.classes: tuple[str, ...] = tuple(meta.get('classes') or ())
+        self.keypoints: tuple[str, ...] = tuple((meta.get('keypoint_id2name') or {}).values())
         self.draw = Artist(self.cfg, meta)
 
     @torch.no_grad()
