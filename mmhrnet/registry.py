@@ -5,6 +5,7 @@ name of this file makes ``type='mmhrnet.HRNet'`` work in any host's config with 
 """
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
@@ -16,4 +17,7 @@ MODELS = Registry(
 )
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='mmhrnet', locations=['mmhrnet.training.hooks']
+)
+METRICS = Registry(
+    'metric', parent=MMENGINE_METRICS, scope='mmhrnet', locations=['mmhrnet.hosts.class_iou']
 )

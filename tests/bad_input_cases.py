@@ -579,6 +579,8 @@ FOLDERS: Table = {
 
 
 DETECTOR = Path(__file__).resolve().parents[1] / 'configs/mmdet/faster_rcnn_hrnetv2p_w32.py'
+CASCADE = DETECTOR.with_name('cascade-rcnn_hrnetv2p-w32-20e_coco.py')
+OCR = DETECTOR.parents[1] / 'mmseg/ocrnet_hr18_4xb4-160k_ade20k-512x512.py'
 MODEL = 'model = dict(type="A")\n'
 
 
@@ -676,6 +678,14 @@ CONFIGS: Table = {
             text('_base_ = ["a.py", "b.py"]')(folder),
         ],
         'config.py .*[Dd]uplicate',
+    ),
+    'list of heads by number': (
+        text(f'_base_ = "{OCR}"\nmodel = dict(decode_head=[dict(num_classes=3)] * 2)'),
+        r'config.py changes model.decode_head.*for head in _base_.model.decode_head\]$',
+    ),
+    'list of heads as one': (
+        text(f'_base_ = "{CASCADE}"\nmodel = dict(roi_head=dict(bbox_head=dict(num_classes=3)))'),
+        r'changes model.roi_head.bbox_head.*for head in _base_.model.roi_head.bbox_head\]$',
     ),
     'no model': (text('default_scope = "mmdet"'), "config.py .*no 'model'"),
     'no data': (data(''), 'no train_dataloader'),

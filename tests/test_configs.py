@@ -18,7 +18,6 @@ from mmhrnet.hub.published import (
     model_tables,
     other_data,
     published_results,
-    result_table,
 )
 from mmhrnet.models import ARCHS
 from mmhrnet.walk import dicts
@@ -179,14 +178,6 @@ def test_metafiles_repeat_what_the_configs_say() -> None:
 def test_published_results() -> None:
     assert published_results('faster_rcnn_hrnetv2p_w32') == {'box AP': 40.2}
     assert published_results('no_such_config') == {}
-
-
-def test_published_figures_stand_beside_the_measured() -> None:
-    metrics = {'measured': {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_50': 0.6}}
-    table = result_table(metrics, 'faster_rcnn_hrnetv2p_w32')
-    cells = [list(column.cells) for column in table.columns]
-    assert cells[1:] == [['0.400', '0.600'], ['0.402', '-']]
-    assert len(result_table(metrics, 'faster_rcnn_hrnetv2p_w32', 'other data').columns) == 2
 
 
 def test_published_figures_belong_to_their_data() -> None:

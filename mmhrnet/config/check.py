@@ -112,6 +112,8 @@ def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
         persons = NO_PERSONS if any('person_detection' in path for path in missing) else ''
         lines = '\n  '.join(['The data set was not found:', *missing])
         raise ConfigError(f'{lines}\n{NO_DATA}{persons}')
+    for name in loaders:
+        _check_evaluator(cfg, name)
 
 
 def check_weights(cfg: Config) -> None:
@@ -260,6 +262,24 @@ def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
             DataLoader(range(1), **options)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise ConfigError(f'{name} cannot be used here: {error}') from error
+
+
+def _check_evaluator(cfg: Config, loader: str) -> None:
+    """An evaluator that an own config forgot still reads the file of its base."""
+    names = [
+        (d.get('data_root') or '', d.ann_file)
+        for d in datasets(cfg, (loader,))
+        if d.get('ann_file')
+    ]
+    files = [str(Path(*parts)) for parts in names]
+    evaluator = loader.replace('dataloader', 'evaluator')
+    for part in dicts(cfg.get(evaluator)):
+        file = part.get('ann_file')
+        if file and files and Path(file).resolve() not in {Path(f).resolve() for f in files}:
+            raise ConfigError(
+                f'{evaluator} takes the annotations of {file}, but {loader} reads {files[0]}: set '
+                f'{evaluator}=dict(ann_file={files[0]!r})'
+            )
 
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:

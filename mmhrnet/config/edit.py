@@ -35,6 +35,14 @@ def use_visualizer(cfg: Config) -> None:
         cfg.visualizer = dict(type=host.visualizer, vis_backends=[dict(type='LocalVisBackend')])
 
 
+def report_classes(cfg: Config) -> None:
+    """Lets the evaluators report the figures of each class, if those of the host can."""
+    host = find_host(cfg)
+    for part in dicts([cfg.get(name) for name in EVALUATORS]):
+        if host:
+            part.update(host.class_reports.get(part.get('type'), {}))
+
+
 def use_train_split(cfg: Config) -> None:
     """Tests on the training data, with the pipeline of the test.
 

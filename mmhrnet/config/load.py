@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,15 @@ from mmhrnet.bridges.mmengine_configs import with_suffix
 from mmhrnet.doctor import find_missing
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import find_host, known_hosts
+from mmhrnet.walk import dicts
 
+HEADS = {  # of which some configs have a list, with their places
+    'decode_head': 'model.decode_head',
+    'auxiliary_head': 'model.auxiliary_head',
+    'bbox_head': 'model.roi_head.bbox_head',
+    'mask_head': 'model.roi_head.mask_head',
+}
+DICT_FOR_LIST = re.compile(r"(\w+)=.* cannot inherit from base .* of type <class 'list'>")
 CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
@@ -29,6 +38,9 @@ def load_config(path: str | Path) -> Config:
         cfg = Config.fromfile(file)
     except Exception as error:  # the file is a program, which may raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        over_list = DICT_FOR_LIST.search(reason)
+        if over_list and over_list[1] in HEADS:
+            raise ConfigError(_explain_list(path, over_list[1])) from error
         hosts = known_hosts().items()
         missing = [n for n, host in hosts if f' {host.distribution} is not inst' in reason]
         reason = find_missing(missing) or reason
@@ -39,7 +51,19 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f'The config {path} cannot be built: {absent}')
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f"The config {path} has no 'model': set one, or a _base_ that has one")
+    for name in HEADS:
+        lists = (part[name] for part in dicts(cfg.model) if isinstance(part.get(name), list))
+        if any('type' not in head for heads in lists for head in heads):
+            raise ConfigError(_explain_list(path, name))
     return cfg
+
+
+def _explain_list(config: str | Path, name: str) -> str:
+    return (
+        f'The config {config} changes {HEADS[name]}, which is a list in its _base_: MMEngine '
+        'replaces lists, whereas it merges dicts. To keep the other settings of each head, write '
+        f'{name}=[dict(head, num_classes=3) for head in _base_.{HEADS[name]}]'
+    )
 
 
 def _installed_config(name: str) -> Path:

@@ -7,6 +7,7 @@ leads to its :class:`Host`.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -14,12 +15,20 @@ from typing import TYPE_CHECKING
 
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import mmdet, mmpose, mmpretrain, mmseg
-from mmhrnet.hosts.host import Host, Metric
+from mmhrnet.hosts.host import ClassMetric, Host, Metric
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ['Host', 'find_host', 'host_names', 'host_of', 'known_hosts', 'published_metrics']
+__all__ = [
+    'Host',
+    'class_metric',
+    'find_host',
+    'host_names',
+    'host_of',
+    'known_hosts',
+    'published_metrics',
+]
 
 LOGGER = logging.getLogger(__name__)
 GROUP = 'mmhrnet.hosts'
@@ -64,6 +73,14 @@ def published_metrics() -> dict[str, Metric]:
     return {
         name: metric for host in known_hosts().values() for name, metric in host.metrics.items()
     }
+
+
+@cache
+def class_metric(name: str) -> ClassMetric | None:
+    """Figure and class of a metric of a single class, by the name that an evaluator gives it."""
+    kinds = [host.class_metric for host in known_hosts().values() if host.class_metric]
+    found = ((figure, re.fullmatch(pattern, name)) for figure, pattern in kinds)
+    return next((ClassMetric(figure, match[1]) for figure, match in found if match), None)
 
 
 @cache

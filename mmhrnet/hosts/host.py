@@ -41,6 +41,19 @@ class Metric(NamedTuple):
     less_is_better: bool = False
 
 
+class ClassMetric(NamedTuple):
+    """A metric of a single class.
+
+    Attributes:
+        figure: What it is, in a word.
+        class_name: The class; of a :class:`Host`, the regular expression of such a metric's name,
+            whose group is the class.
+    """
+
+    figure: str
+    class_name: str
+
+
 class Look(NamedTuple):
     """Which parts of a data sample are drawn.
 
@@ -170,6 +183,8 @@ class Host:
         preprocessor: Type of the data preprocessor where its configs name none.
         has_tensor_head: Whether a config's head maps tensors to tensors, whatever the image.
         metrics: The published metrics, by the name that its evaluator gives them.
+        class_metric: What the metrics of single classes are called, if its evaluator has them.
+        class_reports: Options with which an evaluator reports each class, by its type.
         best_metric: The metric that selects the best checkpoint; 'auto' is the first one.
         data: The form of the data sets that are checked before a training, by their type.
         mini: How ``--mini`` shrinks its configs; None if it does not support them.
@@ -210,6 +225,8 @@ class Host:
     preprocessor: str | None = None
     has_tensor_head: Callable[[Config], bool] = always
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    class_metric: ClassMetric | None = None
+    class_reports: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     best_metric: str = 'auto'
     input_steps: Mapping[str, str] = field(default_factory=dict)
     input_loader: str = 'test_dataloader'

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmhrnet.hosts.host import (
+    ClassMetric,
     Comparison,
     Found,
     Host,
@@ -222,6 +223,8 @@ HOST = Host(
     has_tensor_head=lambda _: False,
     metrics={'coco/bbox_mAP': Metric('box AP', 100), 'coco/segm_mAP': Metric('mask AP', 100)},
     data={'CocoDataset': 'boxes'},
+    class_metric=ClassMetric('AP', 'coco/(.+)_precision'),  # of masks, if there are any
+    class_reports={'CocoMetric': dict(classwise=True)},
     mini=Recipe(shrink, iterations=240, batch=4, lr=1e-3),
     visualizer='DetLocalVisualizer',
     build=build,

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmhrnet.hosts.host import Comparison, Found, Host, Metric, Predicts, Recipe, Things
+from mmhrnet.hosts.host import (
+    ClassMetric,
+    Comparison,
+    Found,
+    Host,
+    Metric,
+    Predicts,
+    Recipe,
+    Things,
+)
 from mmhrnet.hosts.shrink import SPLITS, add_after_resize, drop_steps, pipeline, set_classes, steps
 from mmhrnet.walk import LOADERS, dicts
 
@@ -131,6 +140,8 @@ HOST = Host(
     input_steps={'RandomCrop': 'crop_size'},
     input_loader='train_dataloader',  # a test takes whole images
     metrics={'mIoU': Metric('mIoU')},
+    class_metric=ClassMetric('IoU', 'IoU/(.+)'),
+    class_reports={'IoUMetric': dict(type='mmhrnet.ClassIoU')},
     best_metric='mIoU',
     data={
         'ADE20KDataset': 'maps',

@@ -126,25 +126,6 @@ def model_screen() -> Table:
     return table
 
 
-def result_table(columns: Mapping[str, Mapping[str, float]], config: str, other: str = '') -> Table:
-    """A table of metrics: the given columns and the published figures side by side.
-
-    Args:
-        columns: Values by metric, by heading, such as ``{'last': {'coco/bbox_mAP': 0.4}}``.
-        config: File name of the config, without its suffix.
-        other: What :func:`other_data` returns; if there is any, published figures are left out.
-    """
-    published, known = {} if other else published_results(config), published_metrics()
-    title = f'{config}, {other}' if other and published_results(config) else config
-    table = Table('metric', *columns, *([] if other else ['published']), title=title)
-    for metric in next(iter(columns.values())):
-        name = known.get(metric, Metric('')).name
-        figure = f'{published[name] / known[metric].factor:.3f}' if name in published else '-'
-        cells = [f'{values[metric]:.3f}' for values in columns.values()]
-        table.add_row(metric, *cells, *([] if other else [figure]))
-    return table
-
-
 class Evaluation(NamedTuple):
     """What a host's evaluator measured, and on how many images."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from mmhrnet.errors import UserError, suggest
 from mmhrnet.files import beside
-from mmhrnet.hosts import published_metrics
+from mmhrnet.hosts import class_metric, published_metrics
 from mmhrnet.inference.pictures import PLAIN_TEXT
 from mmhrnet.terminal import CONSOLE
 
@@ -73,14 +74,24 @@ def _is_train(record: Record) -> bool:
     return 'loss' in record
 
 
-def _metrics(scalars: Scalars, keys: Sequence[str] = ()) -> Curves:
-    """The (step, value) pairs of these metrics or of all; COCO gives -1 where it has no objects."""
+def _all_metrics(scalars: Scalars) -> Curves:
+    """The (step, value) pairs of each metric.
+
+    Where there are no objects, COCO gives -1, which is left out, and nan for a class.
+    """
     curves: Curves = {}
-    for record in scalars:
+    for record in itertools.filterfalse(_is_train, scalars):
         for name, value in record.items():
-            if not _is_train(record) and name not in NO_CURVES and value >= 0:
+            if name not in NO_CURVES and (value >= 0 or class_metric(name)):
                 curves.setdefault(name, []).append((record['step'], value))
-    return {name: curves[name] for name in keys or curves if name in curves}
+    return curves
+
+
+def _metrics(scalars: Scalars, keys: Sequence[str] = ()) -> Curves:
+    """Those of these metrics, or of all that are not of a single class."""
+    curves = _all_metrics(scalars)
+    shown = keys or [name for name in curves if not class_metric(name)]
+    return {name: curves[name] for name in shown if name in curves}
 
 
 def _training(scalars: Scalars) -> Curves:
@@ -92,9 +103,9 @@ def _training(scalars: Scalars) -> Curves:
     return dict(sorted(curves.items(), key=lambda item: (item[0] != 'loss', item[0])))
 
 
-def best_values(scalars: Scalars) -> dict[str, dict[str, float]]:
+def best_values(scalars: Scalars, *, with_classes: bool = False) -> dict[str, dict[str, float]]:
     """The last and the best value of each metric: ``{'last': {...}, 'best': {...}}``, or empty."""
-    curves = _metrics(scalars)
+    curves = _all_metrics(scalars) if with_classes else _metrics(scalars)
     if not curves:
         return {}
     return {
@@ -144,7 +155,7 @@ def _load(runs: Sequence[str | Path]) -> dict[str, Scalars]:
 
 
 def _check_keys(runs: Mapping[str, Scalars], keys: Sequence[str]) -> None:
-    logged = [(*_training(scalars), *_metrics(scalars)) for scalars in runs.values()]
+    logged = [(*_training(scalars), *_all_metrics(scalars)) for scalars in runs.values()]
     known = list(dict.fromkeys(key for keys_of_run in logged for key in keys_of_run))
     for key in keys:
         if key not in known:
@@ -185,7 +196,7 @@ def _figures(scalars: Scalars, keys: Sequence[str]) -> dict[str, float]:
         figures['memory, MiB'] = max(memory)
     for name, curve in _losses(scalars, keys).items():
         figures[f'{name}, last'] = fmean(value for _, value in curve[-WINDOW:])
-    values = best_values(scalars)
+    values = best_values(scalars, with_classes=True)
     for name in _metrics(scalars, keys):
         figures |= {f'{name}, {which}': values[which][name] for which in values}
     return figures

@@ -11,16 +11,16 @@ from mmengine.runner import Runner
 from typing_extensions import Unpack
 
 from mmhrnet.config.check import check_run, config_errors
-from mmhrnet.config.edit import use_train_split
+from mmhrnet.config.edit import report_classes, use_train_split
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.config.weights import check_complete, find_weights, loading
 from mmhrnet.files import check_folder
-from mmhrnet.hub.published import other_data, result_table
+from mmhrnet.hub.published import other_data
 from mmhrnet.inference.pictures import draw_predictions
-from mmhrnet.terminal import CONSOLE
 from mmhrnet.training.launch import start_processes
 from mmhrnet.training.report import count_images, print_files
 from mmhrnet.training.runner import build_runner
+from mmhrnet.training.tables import print_results
 
 Split = Literal['test', 'train']
 
@@ -54,7 +54,7 @@ def test(
     if is_main_process():
         name, same_data = Path(config).stem, split == 'test' and not edits.get('mini')
         other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
-        CONSOLE.print(result_table({'measured': metrics}, name, other))
+        print_results({'measured': metrics}, name, other)
         if show_dir:
             pictures = draw_predictions(runner, runner.test_dataloader, show_dir)
             print_files({'predictions': pictures})
@@ -75,6 +75,7 @@ def build_test_runner(
     cfg.load_from, cfg.resume = find_weights(config, checkpoint), False
     if split == 'train':
         use_train_split(cfg)
+    report_classes(cfg)
     check_run(cfg, loaders=('test_dataloader',))
     start_processes(cfg)
     runner = build_runner(cfg)

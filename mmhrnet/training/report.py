@@ -11,11 +11,12 @@ from mmengine.runner import Runner
 
 from mmhrnet.checkpoints.safe import CheckpointError
 from mmhrnet.errors import ConfigError
-from mmhrnet.hub.published import other_data, result_table
+from mmhrnet.hub.published import other_data
 from mmhrnet.inference.pictures import draw_predictions
 from mmhrnet.terminal import CONSOLE, last_line
 from mmhrnet.training.curves import LogError, best_values, plot_curves, read_scalars
 from mmhrnet.training.launch import is_sharded
+from mmhrnet.training.tables import print_results
 
 
 def report_or_say(runner: Runner, name: str, same_data: bool) -> None:
@@ -36,10 +37,10 @@ def report(runner: Runner, name: str, same_data: bool) -> None:
     scalars = read_scalars(work_dir)
     bests = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     files: dict[str, str | Path] = {'logs': runner.log_dir}
-    values = best_values(scalars)
+    values = best_values(scalars, with_classes=True)
     if bests and values:
         other = other_data(name, count_images(runner.val_dataloader.dataset), same_data)
-        CONSOLE.print(result_table(values, name, other))
+        print_results(values, name, other)
     if scalars:  # else the config has no backend that saves them
         files['curves'] = plot_curves(scalars, work_dir / 'curves.png')
     if bests:

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from mmhrnet.checkpoints import CheckpointError
 from mmhrnet.config.check import check_run, config_errors
-from mmhrnet.config.edit import set_training
+from mmhrnet.config.edit import report_classes, set_training
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.errors import ConfigError, TrainingError
 from mmhrnet.hosts import find_host
@@ -59,6 +59,7 @@ def train(
     set_training(cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, no_validate=no_validate)
     use_hooks(cfg)
     _keep_best(cfg)
+    report_classes(cfg)
     check_run(cfg)
     start_processes(cfg)
     runner = _train(cfg)

@@ -18,7 +18,7 @@ from mmhrnet.config.dataset.skeletons import check_skeleton
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import find_host
 from mmhrnet.hosts.host import DataForm
-from mmhrnet.walk import LOADERS, datasets, dicts
+from mmhrnet.walk import EVALUATORS, LOADERS, datasets, dicts
 
 HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
 BASE_SEG = {'img_suffix': '.jpg', 'seg_map_suffix': '.png', 'reduce_zero_label': False}
@@ -93,9 +93,10 @@ def _classes(cfg: Config, dataset: ConfigDict) -> tuple[str, ...] | None:
     for node in dicts(cfg.model):
         for head in dicts([node.get(name) for name in HEADS]):
             if head.get('num_classes', len(names)) != len(names):
+                shown = ', '.join([*names[:5], *(['...'] if len(names) > 5 else [])])
                 raise ConfigError(
                     f'{head.type} has num_classes={head.num_classes}, but the data set has '
-                    f'{len(names)} classes ({", ".join(names[:5])}...): change '
+                    f'{len(names)} classes ({shown}): change '
                     'num_classes of every head, or metainfo.classes of every data set'
                 )
     return tuple(names)
@@ -187,6 +188,7 @@ def _class_list(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool
         raise ConfigError(
             f'model.head has num_classes={count}, the data set has {len(names)} classes: change one'
         )
+    _check_topk(cfg, count)
     return ClassTask(
         _path(dataset, 'img_path'),
         file,
@@ -196,6 +198,18 @@ def _class_list(cfg: Config, dataset: ConfigDict, labelled: bool, training: bool
         training,
         tuple(dataset.get('extensions') or IMAGES),
     )
+
+
+def _check_topk(cfg: Config, count: int) -> None:
+    """mmpretrain would end the training at its first evaluation."""
+    for name in EVALUATORS:
+        for part in dicts(cfg.get(name)):
+            topk = part.get('topk', ())
+            if max([topk] if isinstance(topk, int) else topk, default=0) > count:
+                raise ConfigError(
+                    f'{name} has topk={topk!r}, but there are only {count} classes: '
+                    f'set {name}=dict(topk=1)'
+                )
 
 
 FORMS: dict[DataForm, Callable[[Config, ConfigDict, bool, bool], Task]] = {

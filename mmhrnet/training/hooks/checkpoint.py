@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmhrnet.bridges.mmengine_paths import checkpoint_folder
 from mmhrnet.checkpoints import CheckpointError, load
 from mmhrnet.errors import TrainingError
+from mmhrnet.hosts import class_metric
 from mmhrnet.registry import HOOKS
 from mmhrnet.training.hooks.durable_files import DURABLE, DurableBackend, sweep, write_durably
 from mmhrnet.training.hooks.latest import newest_intact
@@ -117,7 +118,8 @@ class AtomicCheckpointHook(CheckpointHook):
             raise TrainingError(f'What this training saves cannot be loaded: {error}') from error
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        super()._save_best_checkpoint(runner, metrics)
+        whole = {name: value for name, value in metrics.items() if not class_metric(name)}
+        super()._save_best_checkpoint(runner, whole)  # 'auto' takes the first one
         self._remove_outdated()
 
     def _mark_outdated(self, runner: Runner, step: int | str) -> None:
