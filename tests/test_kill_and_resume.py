@@ -125,7 +125,7 @@ def moments(rng: random.Random) -> Iterator[tuple[str, float]]:
         ('EVALUATION', 0.5),
         ('.best_', 0.3),
         ('Iter(val)', 0.3),
-        ('Checkpoints will be saved', 0.2),
+        ('work folder', 0.2),
     ]
     while True:
         for kind, most in rng.sample(kinds, len(kinds)):

@@ -9,10 +9,11 @@ import sys
 import traceback
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from inspect import getdoc
 
 from mmhrnet.cli.commands import COMMANDS, GROUPS, Call
+from mmhrnet.cli.screen import quiet
 from mmhrnet.doctor import find_missing
 from mmhrnet.errors import UserError, suggest
 
@@ -57,8 +58,10 @@ def run(name: str, prog: str, words: Sequence[str] | None = None) -> None:
         if unknown:
             hint = MINI if '--mini' in unknown else ''
             parser.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')
-    # The errors of somebody else's script are its own.
-    with one_line(prog) if name != 'run' else nullcontext():
+    if name == 'run':  # the errors and the screen of somebody else's script are its own
+        call(**vars(args))
+        return
+    with one_line(prog), quiet(vars(args).get('launcher', 'none')):
         call(**vars(args))
 
 

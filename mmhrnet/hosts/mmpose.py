@@ -79,12 +79,21 @@ def describe(_: Predicts, sample: PoseDataSample) -> Found:
     ], None
 
 
-def enlarge(sample: PoseDataSample, factor: float, _: tuple[int, int]) -> PoseDataSample:
+def enlarge(sample: PoseDataSample, factor: float, size: tuple[int, int]) -> PoseDataSample:
+    import torch
+    from mmengine.structures import PixelData
+    from torch.nn import functional as F
+
     for key in ('gt_instances', 'pred_instances'):
         instances = sample.get(key, {})
         for field in ('keypoints', 'transformed_keypoints', 'bboxes'):
             if field in instances:
                 instances.set_field(instances[field] * factor, field)
+    for key in ('gt_fields', 'pred_fields'):
+        if 'heatmaps' in sample.get(key, {}):  # the visualizer draws the maximum over the joints
+            heat = torch.as_tensor(sample.get(key).heatmaps).amax(0)[None, None]
+            heat = F.interpolate(heat, size, mode='bilinear')[0]  # (1, factor H, factor W)
+            setattr(sample, key, PixelData(heatmaps=heat))
     return sample
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.registry import DefaultScope
+from mmengine.registry import FUNCTIONS, DefaultScope, Registry
 from typing_extensions import TypedDict
 
 from mmhrnet.config.check import check_device, config_errors
@@ -92,6 +92,8 @@ class Predictor:
             )
         weights = find_weights(config, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
+        if self.host.name not in FUNCTIONS.children:  # where inferencers look for collate functions
+            Registry(FUNCTIONS.name, parent=FUNCTIONS, scope=self.host.name)
         scope = DefaultScope.overwrite_default_scope(self.host.name)
         with scope, loading(weights), config_errors():
             self.inferencer = self.host.build(self.cfg, weights, device)

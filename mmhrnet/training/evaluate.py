@@ -20,6 +20,7 @@ from mmhrnet.inference.pictures import draw_predictions
 from mmhrnet.training.launch import start_processes
 from mmhrnet.training.report import count_images, print_files
 from mmhrnet.training.runner import build_runner
+from mmhrnet.training.summary import SummaryHook
 from mmhrnet.training.tables import print_results
 
 Split = Literal['test', 'train']
@@ -49,6 +50,7 @@ def test(
     runner = build_test_runner(config, checkpoint, split=split, **edits)
     if show_dir and is_main_process():
         check_folder(show_dir)
+    runner.register_hook(SummaryHook(str(config), train=False))
     with config_errors():  # data and metrics are built now
         metrics = runner.test()
     if is_main_process():

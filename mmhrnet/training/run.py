@@ -19,6 +19,7 @@ from mmhrnet.terminal import last_line
 from mmhrnet.training.launch import start_processes
 from mmhrnet.training.report import report_or_say
 from mmhrnet.training.runner import build_runner
+from mmhrnet.training.summary import SummaryHook
 
 HOOKS = (
     'BroadcastBuffersHook',
@@ -62,13 +63,14 @@ def train(
     report_classes(cfg)
     check_run(cfg)
     start_processes(cfg)
-    runner = _train(cfg)
+    runner = _train(cfg, str(config))
     if is_main_process():
         report_or_say(runner, Path(config).stem, same_data=not edits.get('mini'))
 
 
-def _train(cfg: Config) -> Runner:
+def _train(cfg: Config, name: str) -> Runner:
     runner = build_runner(cfg)
+    runner.register_hook(SummaryHook(name, train=True))
     try:
         with config_errors():  # data, optimizer and metrics are built now
             runner.train()
