@@ -15,6 +15,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from logging.handlers import MemoryHandler
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ PROGRESS = re.compile(r'(Iter|Epoch)\(')
 LONG_NUMBER = re.compile(r'\d+\.\d{4,}(e[+-]\d+)?')
 ONE_SPACE = re.compile('(?<! ) (?! )')
 WIDTH = 120
+KEPT = 1000  # warnings from before there is a log file
 INDENT = ' ' * 9  # as wide as the time
 
 
@@ -127,6 +129,7 @@ def quiet(launcher: str = 'none') -> Iterator[None]:
     handler.addFilter(SCREEN)
     handler.setFormatter(ScreenFormatter())
     root.addHandler(handler)
+    root.addHandler(MemoryHandler(KEPT, logging.CRITICAL))  # for the log file, once there is one
     logging.captureWarnings(True)
     warnings.formatwarning = _one_line  # type: ignore[assignment]
     try:
@@ -152,10 +155,14 @@ def _quiet_logger(
     if screen.level > logging.DEBUG:
         screen.addFilter(SCREEN)
         screen.setFormatter(ScreenFormatter())
-    if files:
-        logging.getLogger().handlers += files
-    else:  # the output of this command is its result, not its log
+    if not files:  # the output of this command is its result, not its log
         screen.setStream(sys.stderr)
+        return
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, MemoryHandler):
+            handler.setTarget(files[0])
+            handler.capacity = 1
+            handler.flush()
 
 
 def _print_to_log(
