@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from PIL import Image
 
@@ -83,6 +86,67 @@ def test_two_runs_are_two_colours_and_one_run_one_for_each_loss(tmp_path: Path) 
     assert has_color(two, ORANGE)
     assert not has_color(one, ORANGE)
     assert has_color(plot_curves(records(1), tmp_path / 'losses.png'), ORANGE)
+
+
+def by_epochs(length: int, interval: int, epochs: int) -> list[dict]:
+    """As MMEngine logs them: each ``interval`` iterations of an epoch, validations by epoch."""
+    steps = [
+        dict(epoch=epoch + 1, step=epoch * length + i, loss=1.0)
+        for epoch in range(epochs)
+        for i in range(interval, length + 1, interval)
+    ]
+    return [*steps, *({'step': epoch + 1, 'coco/AP': 0.02} for epoch in range(epochs))]
+
+
+def panel(figure: Figure, title: str) -> Axes:
+    return next(
+        axes
+        for axes in figure.axes
+        if axes.get_legend() and axes.get_legend().get_title().get_text() == title
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are written in the test."""
+    figures: list[Figure] = []
+    write = FigureCanvasAgg.print_png
+
+    def spy(self: FigureCanvasAgg, path: str) -> None:
+        figures.append(self.figure)
+        write(self, path)
+
+    monkeypatch.setattr(FigureCanvasAgg, 'print_png', spy)
+    return figures
+
+
+def test_epochs_and_iterations_have_one_axis(tmp_path: Path, drawn: list[Figure]) -> None:
+    runs = {'epochs': by_epochs(117, 50, 12), 'iterations': records(1), 'one': by_epochs(9, 9, 1)}
+    plot_runs(runs, tmp_path / 'runs.png')
+    validation = panel(drawn[0], 'validation')
+    assert validation.get_xlabel() == 'iteration'
+    lines = {line.get_label(): line.get_xdata() for line in validation.lines}
+    assert lines['epochs: AP'] == pytest.approx([117 * epoch for epoch in range(1, 13)])
+    assert list(lines['iterations: AP']) == [5, 10]
+    assert list(lines['one: AP']) == [9]
+
+
+@pytest.mark.parametrize(('best', 'limit'), [(0.02, 0.022), (0.98, 1.02), (98.0, 102.0), (0, 1)])
+def test_weak_runs_are_seen_and_nothing_is_better_than_all(
+    best: float, limit: float, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    plot_curves([dict(step=5, AP=best / 2), dict(step=9, AP=best)], tmp_path / 'curves.png')
+    assert panel(drawn[0], 'validation').get_ylim() == pytest.approx((0, limit))
+
+
+def test_a_legend_covers_no_curve(tmp_path: Path, drawn: list[Figure]) -> None:
+    names = [f'loss_{"x" * index}' for index in range(1, 90, 9)]
+    scalars = [dict(step=step, **dict.fromkeys(names, 1.0), loss=10.0) for step in (1, 2)]
+    plot_curves([*scalars, {'step': 2, 'coco/AP': 0.4}], tmp_path / 'curves.png')
+    for axes in drawn[0].axes:
+        box = axes.get_window_extent()
+        assert box.height > 150
+        assert axes.get_legend().get_window_extent().y0 >= box.y1
 
 
 def test_learning_rate_is_a_panel_below(tmp_path: Path) -> None:

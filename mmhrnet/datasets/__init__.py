@@ -4,6 +4,7 @@ from mmhrnet.datasets.mini import mini_root, write_mini
 from mmhrnet.datasets.scene import (
     KEYPOINTS,
     OBJECT_CLASSES,
+    OBJECT_PALETTE,
     SCENE_CLASSES,
     SEMANTIC_CLASSES,
     SEMANTIC_PALETTE,
@@ -15,6 +16,7 @@ from mmhrnet.datasets.scene import (
 __all__ = [
     'KEYPOINTS',
     'OBJECT_CLASSES',
+    'OBJECT_PALETTE',
     'SCENE_CLASSES',
     'SEMANTIC_CLASSES',
     'SEMANTIC_PALETTE',

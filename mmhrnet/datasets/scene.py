@@ -68,14 +68,14 @@ SHAPES = {
 OBJECT_CLASSES = ('person', *SHAPES)
 SCENE_CLASSES = tuple(SCENES)
 SEMANTIC_CLASSES = (*SURFACES, *OBJECT_CLASSES)
-SEMANTIC_PALETTE = (  # RGB, for display
-    *(surface.colour for surface in SURFACES.values()),
+OBJECT_PALETTE = (  # RGB, for display
     (220, 40, 60),
     (250, 160, 30),
     (150, 60, 200),
     (40, 200, 170),
     (250, 240, 80),
 )
+SEMANTIC_PALETTE = (*(surface.colour for surface in SURFACES.values()), *OBJECT_PALETTE)
 KEYPOINTS = (
     'nose',
     *(

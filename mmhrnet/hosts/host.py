@@ -134,6 +134,11 @@ def run_inferencer(predictor: Predicts, image: np.ndarray) -> BaseDataElement:
     return sample.cpu()
 
 
+def first(samples: Sequence[BaseDataElement]) -> BaseDataElement:
+    """For hosts that have one data sample for each image."""
+    return samples[0]
+
+
 def keep_size(sample: BaseDataElement, *_: object) -> BaseDataElement:
     """For data samples that contain nothing in pixels."""
     return sample
@@ -191,6 +196,7 @@ class Host:
         visualizer: Type of the visualizer where a config names none.
         use_meta: Gives meta information of the data to the visualizer.
         has_boxes: Whether what it finds has a ``bbox``: left, top, right, bottom in pixels.
+        merge: Makes one data sample of those of an image; pose has one for each person.
         enlarge: Multiplies everything in pixels of a data sample by a factor; the last argument
             is the new height and width.
         draw: Draws a data sample on an RGB image, (H, W, 3) uint8, and returns the drawing.
@@ -217,6 +223,7 @@ class Host:
     has_boxes: bool = False
     enlarge: Callable[[BaseDataElement, float, tuple[int, int]], BaseDataElement] = keep_size
     use_meta: Callable[[Visualizer, Mapping[str, object]], None] = give_meta
+    merge: Callable[[Sequence[BaseDataElement]], BaseDataElement] = first
     draw: Callable[[Visualizer, np.ndarray, BaseDataElement, Look], np.ndarray] = draw_sample
     fork: str = ''
     install: str = ''

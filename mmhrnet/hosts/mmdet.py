@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmhrnet.hosts.host import (
     ClassMetric,
@@ -17,6 +18,7 @@ from mmhrnet.hosts.host import (
     Recipe,
     Things,
     draw_sample,
+    give_meta,
     run_inferencer,
 )
 from mmhrnet.hosts.shrink import add_after_resize, drop_steps, set_classes, steps
@@ -93,14 +95,42 @@ def enlarge(sample: DetDataSample, factor: float, size: tuple[int, int]) -> DetD
     return sample
 
 
+def use_meta(visualizer: Visualizer, meta: Mapping[str, Any]) -> None:
+    classes, palette = meta.get('classes') or (), meta.get('palette')
+    if isinstance(palette, list) and len(palette) != len(classes):
+        # It is COCO's, whose first colours can hardly be told apart.
+        meta = {**meta, 'palette': _colours(len(classes))}
+    give_meta(visualizer, meta)
+    write = visualizer.draw_texts
+
+    def write_in_one_size(*args: Any, **options: Any) -> Visualizer:
+        return write(*args, **{**options, 'font_sizes': None})
+
+    # mmdet's own size jumps with the area of the box. Without one, MMEngine takes the picture's.
+    visualizer.draw_texts = write_in_one_size
+
+
+def _colours(count: int) -> list[tuple[int, ...]]:
+    """Colours, RGB, each far from those before it: their hues are a golden section apart."""
+    from matplotlib import colormaps
+
+    hues = [0.618 * index % 1 for index in range(count)]
+    return [tuple(map(int, colour[:3])) for colour in colormaps['hsv'](hues, bytes=True)]
+
+
 def draw(
     visualizer: Visualizer, image: np.ndarray, sample: DetDataSample, look: Look
 ) -> np.ndarray:
-    return draw_sample(visualizer, image, sample, look, pred_score_thr=look.score)
+    from mmhrnet.hosts.captions import note
+
+    picture = draw_sample(visualizer, image, sample, look, pred_score_thr=look.score)
+    if look.truth or (sample.pred_instances.scores > look.score).any():
+        return picture
+    return note(picture, f'no object with a score above {look.score:g}')
 
 
 def shrink(cfg: Config, _: Path, embedded: bool) -> None:
-    from mmhrnet.datasets import OBJECT_CLASSES
+    from mmhrnet.datasets import OBJECT_CLASSES, OBJECT_PALETTE
 
     for step in steps(cfg):
         if step.type == 'Resize':
@@ -111,7 +141,7 @@ def shrink(cfg: Config, _: Path, embedded: bool) -> None:
         _narrow(part)
     if embedded:
         for dataset in datasets(cfg):
-            dataset.metainfo = dict(classes=OBJECT_CLASSES)
+            dataset.metainfo = dict(classes=OBJECT_CLASSES, palette=[*OBJECT_PALETTE])
         set_classes(cfg.model, len(OBJECT_CLASSES))
     else:  # four of five objects of COCO are now smaller than any anchor: nothing to learn from
         drop_steps(cfg, 'RandomFlip')
@@ -232,6 +262,7 @@ HOST = Host(
     describe=describe,
     has_boxes=True,
     enlarge=enlarge,
+    use_meta=use_meta,
     draw=draw,
     benchmarks={
         'det': Comparison(

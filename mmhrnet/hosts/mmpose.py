@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PERSON = 'person'
+OVERLAP = 0.3  # of two boxes that are the same person, as in mmpose's demo
 SIZE = (96, 128)  # of a mini training: (width, height) in pixels
 FIELDS = {  # of the instances, with their names in plain data
     'keypoints': 'keypoints',
@@ -51,26 +52,45 @@ def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
 def run(predictor: Predicts, image: np.ndarray) -> PoseDataSample:
     import numpy as np
     from mmpose.apis import inference_bottomup, inference_topdown
-    from mmpose.structures import PoseDataSample, merge_data_samples
+    from mmpose.evaluation.functional import nms
 
     if predictor.cfg.get('data_mode') != 'topdown':
-        return merge_data_samples(inference_bottomup(predictor.model, image)).cpu()
+        return merge(inference_bottomup(predictor.model, image)).cpu()
     if predictor.detector is None:
-        return merge_data_samples(inference_topdown(predictor.model, image)).cpu()
+        return merge(inference_topdown(predictor.model, image)).cpu()
     persons = [found for found in predictor.detector(image).found if found['class'] == PERSON]
     if not persons:
-        return PoseDataSample()
+        return _nobody(predictor.model, image)
     boxes = np.array([person['bbox'] for person in persons], dtype=np.float32)
-    sample = merge_data_samples(inference_topdown(predictor.model, image, boxes)).cpu()
-    sample.pred_instances.bbox_scores = np.array([person['score'] for person in persons])
+    scores = np.array([person['score'] for person in persons])
+    kept = nms(np.column_stack([boxes, scores]), OVERLAP)
+    sample = merge(inference_topdown(predictor.model, image, boxes[kept])).cpu()
+    sample.pred_instances.bbox_scores = scores[kept]
     return sample
+
+
+def _nobody(model: nn.Module, image: np.ndarray) -> PoseDataSample:
+    """An empty result in the form of the others: the pictures of a video must have one size."""
+    import torch
+    from mmengine.structures import InstanceData, PixelData
+    from mmpose.models.heads import HeatmapHead
+    from mmpose.structures import PoseDataSample
+
+    sample = PoseDataSample(pred_instances=InstanceData())
+    if isinstance(model.head, HeatmapHead):
+        sample.pred_fields = PixelData(heatmaps=torch.zeros(1, *image.shape[:2]))
+    return sample
+
+
+def merge(samples: Sequence[PoseDataSample]) -> PoseDataSample:
+    from mmpose.structures import merge_data_samples
+
+    return merge_data_samples(list(samples))
 
 
 def describe(_: Predicts, sample: PoseDataSample) -> Found:
     import numpy as np
 
-    if 'pred_instances' not in sample:
-        return [], None
     instances = sample.pred_instances
     fields = {old: new for old, new in FIELDS.items() if old in instances}
     return [
@@ -105,9 +125,17 @@ def use_meta(visualizer: Visualizer, meta: Mapping[str, object]) -> None:
 def draw(
     visualizer: Visualizer, image: np.ndarray, sample: PoseDataSample, look: Look
 ) -> np.ndarray:
-    boxes = not look.truth or _has_boxes(sample.get('gt_instances', {}))
+    from mmhrnet.hosts.captions import note
+
+    key = 'gt_instances' if look.truth else 'pred_instances'
+    persons = sample.get(key, {})
+    if 'bbox_scores' in persons:
+        persons = persons[persons.bbox_scores >= look.score]
+        sample.set_field(persons, key, dtype=type(persons))
+    boxes = not look.truth or _has_boxes(persons)
     options = dict(draw_heatmap=look.heatmaps, draw_bbox=boxes, kpt_thr=look.score)
-    return draw_sample(visualizer, image, sample, look, **options)
+    picture = draw_sample(visualizer, image, sample, look, **options)
+    return picture if len(persons) else note(picture, 'no person found')
 
 
 def _has_boxes(persons: InstanceData) -> bool:
@@ -193,6 +221,7 @@ HOST = Host(
     detectors='mmdet',
     enlarge=enlarge,
     use_meta=use_meta,
+    merge=merge,
     draw=draw,
     benchmarks={
         'pose': Comparison(

@@ -50,7 +50,16 @@ def describe(predictor: Predicts, sample: DataSample) -> Found:
 
 
 def draw(visualizer: Visualizer, image: np.ndarray, sample: DataSample, look: Look) -> np.ndarray:
-    return visualizer.visualize_cls(image, sample, draw_gt=look.truth, draw_pred=not look.truth)
+    """mmpretrain's own drawing has the index before the name."""
+    from mmhrnet.hosts.captions import note
+
+    labels = sample.gt_label if look.truth else sample.pred_label
+    classes = visualizer.dataset_meta.get('classes') or ()
+    names = [classes[i] if i < len(classes) else f'class {i}' for i in labels.tolist()]
+    if look.truth:
+        return note(image, '\n'.join(names))
+    scores = 100 * sample.pred_score[labels]
+    return note(image, '\n'.join(f'{name}: {x:.1f} %' for name, x in zip(names, scores)))
 
 
 def shrink(cfg: Config, root: Path, embedded: bool) -> None:

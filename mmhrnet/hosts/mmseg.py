@@ -11,21 +11,27 @@ from mmhrnet.hosts.host import (
     Comparison,
     Found,
     Host,
+    Look,
     Metric,
     Predicts,
     Recipe,
     Things,
+    draw_sample,
 )
 from mmhrnet.hosts.shrink import SPLITS, add_after_resize, drop_steps, pipeline, set_classes, steps
 from mmhrnet.walk import LOADERS, dicts
 
 if TYPE_CHECKING:
+    import numpy as np
     from mmengine.config import Config
     from mmengine.infer import BaseInferencer
+    from mmengine.structures import PixelData
+    from mmengine.visualization import Visualizer
     from mmseg.structures import SegDataSample
     from torch import Tensor, nn
 
 DIVISOR = 4  # of scales and crops in a mini training
+LEGEND = 20  # classes that a legend has room for
 
 
 def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
@@ -56,6 +62,29 @@ def enlarge(sample: SegDataSample, _: float, size: tuple[int, int]) -> SegDataSa
             scaled = F.interpolate(labels[None].float(), size)[0].long()
             sample.set_field(type(sample.get(key))(data=scaled), key)
     return sample
+
+
+def draw(
+    visualizer: Visualizer, image: np.ndarray, sample: SegDataSample, look: Look
+) -> np.ndarray:
+    from mmhrnet.hosts.captions import legend
+
+    picture = draw_sample(visualizer, image, sample, look, with_labels=False)
+    meta = visualizer.dataset_meta
+    entries = list(zip(meta['classes'], meta['palette']))
+    shown: Sequence[int] = range(len(entries))
+    if len(entries) > LEGEND:
+        shown = _largest(sample.gt_sem_seg if look.truth else sample.pred_sem_seg, len(entries))
+    longest = max(map(len, meta['classes']))
+    return legend(picture, [entries[i] for i in shown], longest, min(LEGEND, len(entries)))
+
+
+def _largest(labels: PixelData, count: int) -> Sequence[int]:
+    """The classes that cover most of the image, largest first."""
+    import numpy as np
+
+    areas = np.bincount(labels.data.numpy().ravel(), minlength=count)[:count]
+    return [label for label in np.argsort(-areas, kind='stable')[:LEGEND] if areas[label]]
 
 
 def shrink(cfg: Config, root: Path, embedded: bool) -> None:
@@ -157,6 +186,7 @@ HOST = Host(
     build=build,
     describe=describe,
     enlarge=enlarge,
+    draw=draw,
     benchmarks={
         'seg': Comparison(
             'HRNetV2, backbone and concatenated representation',

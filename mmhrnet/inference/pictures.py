@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ from torch.utils.data import DataLoader
 
 from mmhrnet.datasets.images import write_png
 from mmhrnet.hosts import host_of
+from mmhrnet.hosts.captions import caption
 from mmhrnet.hosts.host import Look
 
 if TYPE_CHECKING:
     from mmengine.structures import BaseDataElement
     from mmengine.visualization import Visualizer
 
+GAP = 12  # pixels between the two pictures of a pair
 SIDE = 480  # pixels that a small image is enlarged to, so that its labels can be read
 PLAIN_TEXT = {'text.parse_math': False}  # matplotlib's: dollars in names are not formulas
 SCORE = 0.3  # lowest score of a box or a joint to be drawn
@@ -85,15 +88,21 @@ def draw_predictions(
         runner: A runner of any host with its weights loaded.
         loader: The images, with their annotations.
         out_dir: Folder for the PNG files, made if absent.
-        count: Number of images, or of persons for pose.
+        count: Number of images.
     """
     out_dir = Path(out_dir)
     draw = Artist(runner.cfg, loader.dataset.metainfo)  # type: ignore[attr-defined]
     runner.model.eval()
+    # Pose has a box file where the persons of a test are those that a detector found.
+    given = 'boxes of a detector' if getattr(loader.dataset, 'bbox_file', None) else 'ground truth'
     samples = chain.from_iterable(map(runner.model.val_step, loader))
-    for index, sample in enumerate(islice(samples, count)):
-        image = mmcv.imread(sample.img_path, channel_order='rgb')
-        sides = [draw(image, sample, truth=truth) for truth in (True, False)]
-        path = out_dir / f'{index:02d}_{Path(sample.img_path).stem}.png'
-        write_png(path, np.hstack(sides)[..., ::-1])
+    images = groupby(samples, attrgetter('img_path'))
+    for index, (source, samples_of_image) in enumerate(islice(images, count)):
+        image = mmcv.imread(source, channel_order='rgb')
+        sample = draw.host.merge(list(samples_of_image))
+        left = caption(draw(image, sample, truth=True), given)
+        right = caption(draw(image, sample), 'prediction')
+        gap = np.full((len(left), GAP, 3), 255, np.uint8)
+        path = out_dir / f'{index:02d}_{Path(source).stem}.png'
+        write_png(path, np.hstack([left, gap, right])[..., ::-1])
     return out_dir

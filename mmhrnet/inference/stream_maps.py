@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Output = Tensor | list[Tensor]  # of a module: one map or several
 CELL = 1.9  # width of a map in inches
-CLIP = (2, 98)  # percentiles of a map that are drawn black and white
+CLIP = (2, 98)  # percentiles of a map that are drawn in the darkest and the brightest colour
+COLOURS = 'inferno'  # matplotlib's colour map
+WITHIN, BETWEEN = 'gray', 'tab:orange'  # lines within a stream, and between all of them
 
 
 @dataclass
@@ -95,7 +97,8 @@ def _column(streams: Streams, title: str, count: int) -> Callable[[nn.Module, tu
 def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
     """Draws the recorded maps: a row for each resolution, columns from the image to stage 4.
 
-    A map is shown as the root mean square over its channels, stretched to its own range.
+    A map is shown as the root mean square over its channels, stretched to its own range. The key
+    below says what colours and lines mean.
 
     Args:
         streams: What :func:`record_streams` recorded.
@@ -108,7 +111,7 @@ def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
 
     height, width = image.shape[:2]
     rows, columns = 4, len(streams.columns) + 1
-    size = (CELL * columns * 1.3, (CELL * height / width + 0.42) * rows + 0.7)
+    size = (CELL * columns * 1.3 + 0.7, (CELL * height / width + 0.42) * rows + 1.1)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.16))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
@@ -119,10 +122,10 @@ def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
         for axes, x in zip(axes_of_rows, maps):
             _show(axes, x)
         axes_of_rows[0].set_title(f'{title}\n{axes_of_rows[0].get_title()}', fontsize=9)
-    for row in range(rows):
-        where = dict(transform=grid[row, 0].transAxes, ha='center', va='center')
-        label = f'stride {4 << row}'
-        grid[row, 0].text(0.5, 0.5 if row else -0.2, label, fontsize=11, **where)
+    for row, axes in enumerate(grid[:, -1]):
+        where = dict(transform=axes.transAxes, ha='left', va='center')
+        axes.text(1.08, 0.5, f'stride {4 << row}', fontsize=11, **where)
+    _put_key(figure)
     _connect(figure, grid, [1, *(len(maps) for _, maps in streams.columns)])
     FigureCanvasAgg(figure).print_png(str(path))
     return Path(path)
@@ -131,8 +134,23 @@ def plot_streams(streams: Streams, image: np.ndarray, path: str | Path) -> Path:
 def _show(axes: Axes, x: Tensor) -> None:
     strength = x.float().square().mean(0).sqrt().cpu().numpy()  # (H_i, W_i)
     low, high = np.percentile(strength, CLIP)
-    axes.imshow(strength, cmap='inferno', vmin=low, vmax=max(high, low + 1e-12), aspect='auto')
+    axes.imshow(strength, cmap=COLOURS, vmin=low, vmax=max(high, low + 1e-12), aspect='auto')
     axes.set_title(' x '.join(map(str, x.shape)), fontsize=8)
+
+
+def _put_key(figure: Figure) -> None:
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    weak, strong = colormaps[COLOURS]([0.0, 0.9])
+    key = [
+        Line2D([], [], color=WITHIN, label='convolutions of a stream, or the start of a new one'),
+        Line2D([], [], color=BETWEEN, label='fusion: every stream receives from all streams'),
+        Patch(color=weak, label='weak'),
+        Patch(color=strong, label='strong response'),
+    ]
+    figure.legend(handles=key, loc='outside lower center', ncols=len(key), frameon=False)
 
 
 def _connect(figure: Figure, grid: np.ndarray, counts: list[int]) -> None:
@@ -150,7 +168,7 @@ def _connect(figure: Figure, grid: np.ndarray, counts: list[int]) -> None:
                     'axes fraction',
                     axesA=grid[src, column],
                     axesB=grid[dst, column + 1],
-                    color='tab:orange' if fusion else 'gray',
+                    color=BETWEEN if fusion else WITHIN,
                     linewidth=1.1,
                 )
                 figure.add_artist(line)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -15,6 +16,7 @@ from rich.table import Table
 from mmhrnet.errors import UserError, suggest
 from mmhrnet.files import beside
 from mmhrnet.hosts import class_metric, published_metrics
+from mmhrnet.hosts.captions import legend_label
 from mmhrnet.inference.pictures import PLAIN_TEXT
 from mmhrnet.terminal import CONSOLE
 
@@ -31,7 +33,9 @@ NO_CURVES = ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')
 WINDOW = 5  # logged records whose mean is the last loss
 LEARNING_RATE = 'learning rate'
 VALIDATION = 'validation'
-INVISIBLE = '\u200b'
+PANEL = 5.5  # width in inches
+LETTERS = 66  # in 8 points, across a panel
+SAMPLE = 8  # letters that the line in front of a name, and the space after it, take
 STYLES = ('-', '--', ':', '-.')
 
 
@@ -75,15 +79,16 @@ def _is_train(record: Record) -> bool:
 
 
 def _all_metrics(scalars: Scalars) -> Curves:
-    """The (step, value) pairs of each metric.
+    """The (iteration, value) pairs of each metric.
 
     Where there are no objects, COCO gives -1, which is left out, and nan for a class.
     """
     curves: Curves = {}
+    length = _epoch_length(scalars)
     for record in itertools.filterfalse(_is_train, scalars):
         for name, value in record.items():
             if name not in NO_CURVES and (value >= 0 or class_metric(name)):
-                curves.setdefault(name, []).append((record['step'], value))
+                curves.setdefault(name, []).append((length * record['step'], value))
     return curves
 
 
@@ -92,6 +97,25 @@ def _metrics(scalars: Scalars, keys: Sequence[str] = ()) -> Curves:
     curves = _all_metrics(scalars)
     shown = keys or [name for name in curves if not class_metric(name)]
     return {name: curves[name] for name in shown if name in curves}
+
+
+def _epoch_length(scalars: Scalars) -> float:
+    """The iterations between two steps of the validations: of an epoch if they count those, or 1.
+
+    MMEngine does not log the length of an epoch, but the first records of two epochs are that far
+    apart.
+    """
+    starts: dict[float, float] = {}
+    for record in scalars:
+        if _is_train(record) and 'epoch' in record:
+            starts.setdefault(record['epoch'], record['step'])
+    validations = [record['step'] for record in scalars if not _is_train(record)]
+    if not starts or not validations or max(validations) > max(starts):
+        return 1
+    if len(starts) == 1:
+        return max(record['step'] for record in scalars if _is_train(record))
+    first, last = min(starts), max(starts)
+    return (starts[last] - starts[first]) / (last - first)
 
 
 def _training(scalars: Scalars) -> Curves:
@@ -250,13 +274,13 @@ def _draw(runs: Mapping[str, Scalars], panels: Mapping[str, Mapping[str, Curves]
     rates = {run: _losses(scalars, ['lr']) for run, scalars in runs.items()}
     titles = list(panels)
     rows: Any = [titles, [LEARNING_RATE, *titles[1:]]] if any(rates.values()) else [titles]
-    figure = Figure(figsize=(5.5 * len(titles), 3.2 + len(rows)), layout='constrained')
-    all_axes = figure.subplot_mosaic(rows, height_ratios=[4, 1][: len(rows)])
+    figure = Figure(figsize=(PANEL * len(titles), 3.4 + len(rows)), layout='constrained')
+    all_axes = figure.subplot_mosaic(rows, height_ratios=[4, 1][: len(rows)], sharex=True)
     for title, curves in {**panels, LEARNING_RATE: rates}.items():
         if title in all_axes:
             _plot(all_axes[title], curves, title)
     if VALIDATION in all_axes:
-        _finish_validation(all_axes[VALIDATION], runs)
+        _limit(all_axes[VALIDATION])
     return figure
 
 
@@ -280,7 +304,7 @@ def _panels(runs: Mapping[str, Scalars], keys: Sequence[str]) -> dict[str, dict[
 
 def _plot(axes: Axes, panel: Mapping[str, Curves], title: str) -> None:
     """One run: a colour for each curve. Several: a colour for each run, a style for each curve."""
-    several, marks = len(panel) > 1, dict(marker='o', markersize=4, linewidth=1.5, clip_on=False)
+    several, marks = len(panel) > 1, dict(marker='o', markersize=4, linewidth=1.5)
     names = list(dict.fromkeys(name for curves in panel.values() for name in curves))
     for index, (run, curves) in enumerate(panel.items()):
         for name, curve in curves.items():
@@ -289,26 +313,43 @@ def _plot(axes: Axes, panel: Mapping[str, Curves], title: str) -> None:
                 *zip(*curve),
                 STYLES[number % len(STYLES)] if several else '-',
                 color=f'C{index if several else number}',
-                label=_label(f'{run}: {short}' if several else short),
+                label=legend_label(f'{run}: {short}' if several else short),
                 **(marks if title == VALIDATION else dict(linewidth=2.2 if name == 'loss' else 1)),
             )
-    axes.set_title(title, fontsize='medium' if title == LEARNING_RATE else None)
     axes.grid(alpha=0.3)
-    if title != LEARNING_RATE:
+    place = axes.get_subplotspec()
+    if place and place.is_last_row():
         axes.set_xlabel('iteration')
-        axes.legend(fontsize=8)
+    if title == LEARNING_RATE:
+        axes.set_title(title, fontsize='medium', loc='left')
+    else:
+        _put_legend(axes, title)
     if axes.dataLim.ymin >= 0:  # RLE's loss is the one that is not
         axes.set_ylim(bottom=0)
 
 
-def _label(text: str) -> str:
-    """Matplotlib skips labels that begin with an underscore, and fails on lone surrogates."""
-    text = text.encode('utf-8', 'backslashreplace').decode()
-    return f'{INVISIBLE}{text}' if text.startswith('_') else text
+def _put_legend(axes: Axes, title: str) -> None:
+    """Above the axes, where it covers no curve, with the title of the panel as its heading."""
+    handles, names = axes.get_legend_handles_labels()
+    longest = max(map(len, names), default=0)
+    axes.legend(
+        handles,
+        [fill(name, LETTERS) for name in names],
+        ncols=max(1, LETTERS // (longest + SAMPLE)),
+        title=title,
+        title_fontsize='large',
+        fontsize=8,
+        loc='lower left',
+        bbox_to_anchor=(0, 1),
+        alignment='left',
+        frameon=False,
+        borderaxespad=0.2,
+        borderpad=0,
+    )
 
 
-def _finish_validation(axes: Axes, runs: Mapping[str, Scalars]) -> None:
-    records = [record for scalars in runs.values() for record in scalars if _is_train(record)]
-    units = {'epoch' if 'epoch' in record else 'iteration' for record in records}
-    axes.set_xlabel(' or '.join(sorted(units)) or 'step')
-    axes.set_ylim(0, 100 if axes.dataLim.ymax > 1 else 1)  # per cent, or a share
+def _limit(axes: Axes) -> None:
+    """From nothing to a little above the best value, but not above all: 1, or 100 per cent."""
+    best = max(axes.dataLim.ymax, 0)  # without any value it is less
+    all_of_it = 100 if best > 1 else 1
+    axes.set_ylim(0, min(1.1 * best, 1.02 * all_of_it) or all_of_it)
