@@ -179,7 +179,7 @@ def run_tool(name: str, *arguments: Any) -> Callable[[pytest.MonkeyPatch], None]
 
 def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]]:
     """Every way by which a user can hand a checkpoint to this package."""
-    from mmhrnet.inference.web import Demo
+    from mmhrnet.inference.web_demo import Demo
 
     image = out.parent / 'image.png'
     shared = ('--work-dir', out)

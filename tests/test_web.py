@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,11 @@ import pytest
 from mmhrnet.datasets.images import read_image
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
-from mmhrnet.inference.web import PUBLISHED, WHOLE_IMAGE, Demo, serve
+from mmhrnet.inference.web import serve
+from mmhrnet.inference.web_choices import PUBLISHED, Choices
+from mmhrnet.inference.web_demo import WHOLE_IMAGE, Demo, Result
+from mmhrnet.inference.web_messages import for_visitors
+from mmhrnet.inference.web_result import summarize, tabulate
 
 pytest.importorskip('gradio', reason='the web page needs gradio')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -58,16 +63,19 @@ def test_a_result_has_picture_streams_and_numbers(
 ) -> None:
     demo = Demo(folder, 'cpu', tmp_path)
     assert f'{SEG}.pth' in demo.checkpoints()
-    picture, streams, found = demo.run(str(scene), f'{SEG}.py', f'{SEG}.pth', 0.3)
-    assert read_image(picture).shape[1] == 480
-    assert streams is not None
-    assert read_image(streams).shape[1] > 1000
-    assert sum(one['share'] for one in found) == pytest.approx(1)
+    result = demo.run(str(scene), f'{SEG}.py', f'{SEG}.pth', 0.3)
+    assert read_image(result.picture).shape[1] == 480
+    assert result.streams is not None
+    assert read_image(result.streams).shape[1] > 1000
+    assert sum(one['share'] for one in result.found) == pytest.approx(1, abs=1e-3)
+    content = json.loads(result.json.read_text())
+    assert (result.json.stem, content['image']) == (scene.stem, scene.name)  # without its folder
+    assert content['found'] == result.found
     assert demo.predictor.cache_info().currsize == 1
     again = demo.run(str(scene), f'{SEG}.py', f'{SEG}.pth', 0.3)
     assert demo.predictor.cache_info().hits == 1
-    assert again[0] != picture  # nobody rewrites what another visitor is reading
-    assert again[0].read_bytes() == picture.read_bytes()
+    assert again.picture != result.picture  # nobody rewrites what another visitor is reading
+    assert again.picture.read_bytes() == result.picture.read_bytes()
 
 
 def test_pose_takes_a_detector(
@@ -76,10 +84,11 @@ def test_pose_takes_a_detector(
     pose, detector = ([path.name for path in untrained(host)] for host in ('mmpose', 'mmdet'))
     arguments = (str(scene), *pose, 2.0)  # a score that nothing reaches
     demo = Demo(folder, 'cpu', tmp_path)
-    assert len(demo.run(*arguments, WHOLE_IMAGE, PUBLISHED)[2]) == 1
-    _, streams, found = demo.run(*arguments, *detector)
-    assert found == []
-    assert streams is None  # the pose estimator did not run
+    assert len(demo.run(*arguments, WHOLE_IMAGE, PUBLISHED).found) == 1
+    result = demo.run(*arguments, *detector)
+    assert result.found == []
+    assert result.streams is None  # the pose estimator did not run
+    assert json.loads(result.json.read_text())['found'] == []
 
 
 def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
@@ -89,6 +98,122 @@ def test_what_cannot_work_is_said(folder: Path, tmp_path: Path) -> None:
     (tmp_path / 'a.png').write_text('no image')
     with pytest.raises(ConfigError, match='not a readable image'):
         demo.run(str(tmp_path / 'a.png'), f'{SEG}.py', f'{SEG}.pth', 0.3)
+
+
+def test_a_visitor_is_told_the_reason_and_the_owner_all_of_it(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import gradio as gr
+
+    from mmhrnet.inference.web_page import answer_with
+
+    image = tmp_path / 'notes.jpg'
+    image.write_text('no image')
+    with pytest.raises(gr.Error, match=r'^.notes\.jpg is not a readable image: .*Choose') as info:
+        answer_with(Demo(folder, 'cpu', tmp_path))(str(image), f'{SEG}.py', f'{SEG}.pth', 0.3)
+    assert info.value.duration is None  # it stays until it is closed
+    assert str(tmp_path) not in info.value.message
+    assert str(image) in caplog.text
+
+
+def test_a_bug_is_in_the_log_and_not_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import gradio as gr
+
+    from mmhrnet.inference.web_page import answer_with
+
+    monkeypatch.setattr(Demo, 'run', lambda *_: 1 / 0)
+    with pytest.raises(gr.Error, match='The server failed'):
+        answer_with(Demo(tmp_path, 'cpu', tmp_path))()
+    assert 'ZeroDivisionError' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('text', 'shown'),
+    [
+        ('The weights /a b/runs/x/c.pth are <cut>', 'The weights c.pth are &lt;cut&gt;'),
+        ("There is no config '/home/me/c.py'; see ~/d/e.py", "There is no config 'c.py'; see e.py"),
+        ('Take https://a.org/b/c.pth and/or 1 / 2', 'Take https://a.org/b/c.pth and/or 1 / 2'),
+        (
+            'It has two networks: choose one; set MMHRNET_WEIGHTS_AT=x in the environment',
+            'It has two networks: choose one. Choose other weights, or ask whoever runs this page',
+        ),
+    ],
+)
+def test_messages_name_no_folder_and_no_variable_of_the_server(text: str, shown: str) -> None:
+    assert for_visitors(ConfigError(text), [Path('/a b/runs'), Path('/a b')]) == shown
+
+
+def test_what_cannot_be_downloaded_is_shown_whole() -> None:
+    error = ConfigError('The weights https://a.org/b.pth cannot be loaded: <urlopen error no name>')
+    error.__cause__ = urllib.error.URLError('no name')
+    text = for_visitors(error, [])
+    assert 'https://a.org/b.pth cannot be loaded: &lt;urlopen error no name&gt;. ' in text
+    assert text.endswith('or try again later')
+
+
+def test_the_newest_training_is_the_default_else_the_smallest_published_model(
+    folder: Path, tmp_path: Path
+) -> None:
+    choices = Choices(tmp_path)
+    published = {task: names[0] for task, names in choices.tasks().items()}
+    assert choices.first_task() == 'detection'
+    assert published['segmentation'] == f'configs/mmseg/{SEG}.py'
+    assert 'fcos_hrnetv2p-w18' in published['detection']
+    assert 'td-hm_hrnet-w32' in published['pose']  # not the smaller ones for faces
+    assert 'hrnet-w18_' in published['classification']  # the small ones have no weights
+    assert choices.weights_of(published['segmentation']) == PUBLISHED
+    for age, run in enumerate(('new', 'old', 'without')):
+        (tmp_path / run).mkdir()
+        shutil.copy(folder / f'{SEG}.py', tmp_path / run)
+        for name in ('iter_9.pth', 'best_mIoU_iter_6.pth', 'iter_3.pth')[: 0 if age == 2 else 3]:
+            (tmp_path / run / name).touch()
+            os.utime(tmp_path / run / name, (1000 - age, 1000 - age))
+    assert choices.first_task() == 'segmentation'
+    local = choices.tasks()['segmentation'][:3]
+    assert local == [f'new/{SEG}.py', f'old/{SEG}.py', published['segmentation']]
+    assert choices.weights_of(local[0]) == 'new/best_mIoU_iter_6.pth'
+    (tmp_path / 'new' / 'best_mIoU_iter_6.pth').unlink()
+    assert choices.weights_of(local[0]) == 'new/iter_9.pth'
+    (tmp_path / 'new' / f'{SEG}-1a2b3c4d.pth').touch()  # as publishing names it
+    assert choices.weights_of(local[0]) == f'new/{SEG}-1a2b3c4d.pth'
+
+
+BOX = [1.23, 4.5, 60.7, 80.0]
+
+
+@pytest.mark.parametrize(
+    ('found', 'summary', 'headings', 'row'),
+    [
+        (
+            [dict(label=0, score=0.987, bbox=BOX, **{'class': name}) for name in ('person', 'star')]
+            + [dict(label=0, score=0.5, bbox=BOX, **{'class': 'person'})],
+            '2 persons, 1 star',
+            ['class', 'score', 'box (xyxy)'],
+            ['person', '0.99', '1, 4, 61, 80'],
+        ),
+        (
+            [dict(keypoints=[[1.0, 2.0]] * 2, keypoint_scores=[0.5, 0.9], bbox=BOX)],
+            '1 person',
+            ['joint score', 'box (xyxy)'],
+            ['0.70', '1, 4, 61, 80'],
+        ),
+        ([{'class': 'sky', 'share': 0.4567}], 'sky 46%', ['class', 'share'], ['sky', '45.7%']),
+        ([{'class': 'cat', 'score': 0.25}], 'cat 0.25', ['class', 'score'], ['cat', '0.25']),
+    ],
+)
+def test_a_result_in_words_and_as_a_table(
+    found: list, summary: str, headings: list[str], row: list[str]
+) -> None:
+    assert summarize(found) == summary
+    columns, rows = tabulate(found)
+    assert (columns, rows[0], len(rows)) == (headings, row, len(found))
+
+
+def test_nothing_found_is_said() -> None:
+    assert summarize([]) == 'nothing was found'
+    assert tabulate([]) == ([], [])
 
 
 def test_the_four_tasks_have_their_configs(folder: Path, tmp_path: Path) -> None:
@@ -102,15 +227,15 @@ def test_the_four_tasks_have_their_configs(folder: Path, tmp_path: Path) -> None
 
 
 def test_one_thread_computes_for_all_visitors(
-    page: object, monkeypatch: pytest.MonkeyPatch
+    page: object, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gradio_client import Client
 
     threads = []
 
-    def run(*_: object) -> tuple:
+    def run(*_: object) -> Result:
         threads.append(threading.current_thread().name)
-        return None, None, []
+        return Result(scene, None, [], scene)
 
     monkeypatch.setattr(Demo, 'run', run)
     clients = [Client(page.local_url, verbose=False) for _ in range(3)]
@@ -118,7 +243,7 @@ def test_one_thread_computes_for_all_visitors(
     for client in clients:
         client.predict('classification', api_name='/choose')
     jobs = [client.submit(*choices, api_name='/run') for client in clients * 4]
-    assert [job.result()[2] for job in jobs] == [[]] * 12
+    assert len([job.result() for job in jobs]) == 12
     assert threads == ['network_0'] * 12
 
 
@@ -133,12 +258,13 @@ def test_the_page_is_for_this_machine_and_takes_small_files_from_lists_only(
     client = Client(page.local_url, verbose=False, download_files=str(tmp_path))
     client.predict('classification', api_name='/choose')
     choices = (0.3, WHOLE_IMAGE, PUBLISHED)
-    picture, streams, found = client.predict(
+    answers = client.predict(
         handle_file(scene), f'{CLS}.py', f'{CLS}.pth', *choices, api_name='/run'
     )
+    picture, table, found, streams = (answer['value'] for answer in answers)
     assert Path(picture).stat().st_size > 1000
     assert Path(streams).stat().st_size > 1000
-    assert len(found) == 4
+    assert len(json.loads(Path(found).read_text())['found']) == len(table['data']) == 4
     for config, checkpoint in (
         (f'{CLS}.py', '../secret.pth'),
         ('configs/../evil.py', f'{CLS}.pth'),
@@ -156,16 +282,43 @@ def test_a_taken_port_is_said(page: object, folder: Path) -> None:
         serve(port=page.server_port, checkpoints=folder, block=False)
 
 
+UNFIT = """
+const unfit = [];
+for (const part of document.querySelectorAll('button, a[href], input:not([type=file])')) {
+  const target = part.type === 'radio' ? part.closest('label') : part;
+  const {width, height} = target.getBoundingClientRect();
+  const alt = [...part.querySelectorAll('img')].map(image => image.alt).join();
+  const inner = [...part.querySelectorAll('[aria-label]')].map(e => e.ariaLabel).join();
+  const name = part.ariaLabel || part.title || part.innerText || part.labels?.[0]?.innerText;
+  if (width && height && (width < 24 || height < 24 || !(name || alt || inner)))
+    unfit.push([part.outerHTML.slice(0, 200), width, height, name]);
+}
+return unfit;
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason='needs chromium and chromedriver')
+@pytest.mark.parametrize(('width', 'height'), [(1280, 800), (390, 844)])
 def test_a_visitor_uploads_an_image_and_sees_the_result(
-    page: object, scene: Path, tmp_path: Path
+    width: int, height: int, page: object, scene: Path, tmp_path: Path
 ) -> None:
-    driver = open_browser(tmp_path)
+    driver = open_browser(tmp_path, width, height)
     try:
         driver.get(page.local_url)
         visit(driver, scene)
         driver.save_screenshot(str(tmp_path / 'page.png'))
+        box = {name: driver.find_element('css selector', f'#{name}').rect for name in PARTS}
+        assert box['run']['y'] + box['run']['height'] < height
+        assert box['picture']['y'] < height  # nothing has to be scrolled to see both
+        if width < 600:
+            assert box['picture']['y'] - box['run']['y'] - box['run']['height'] < 30
+            assert box['run']['y'] - box['image']['y'] - box['image']['height'] < 30
+        table = find(driver, '#found', 'room').text
+        assert all(name in table for name in ('meadow', 'beach', 'desert'))
+        picture = driver.find_element('css selector', '#picture img')
+        assert re.match(r'(meadow|beach|desert|room) \d\.\d\d, ', picture.get_attribute('alt'))
+        assert driver.execute_script(UNFIT) == []
         outside = [
             entry['message'] for entry in driver.get_log('browser') if entry['level'] == 'SEVERE'
         ]
@@ -174,7 +327,28 @@ def test_a_visitor_uploads_an_image_and_sees_the_result(
         driver.quit()
 
 
-def open_browser(folder: Path) -> object:
+@pytest.mark.slow
+@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason='needs chromium and chromedriver')
+def test_a_visitor_reads_why_a_file_is_refused(page: object, tmp_path: Path) -> None:
+    (tmp_path / 'notes.jpg').write_text('no image')
+    driver = open_browser(tmp_path, 390, 844)
+    try:
+        driver.get(page.local_url)
+        find(driver, '#run')
+        driver.find_element('css selector', 'input[type=file]').send_keys(
+            str(tmp_path / 'notes.jpg')
+        )
+        find(driver, '#image img')
+        find(driver, '#run').click()
+        assert 'Choose another file' in find(driver, '.toast-body', 'notes.jpg is not').text
+    finally:
+        driver.quit()
+
+
+PARTS = ('image', 'run', 'picture')
+
+
+def open_browser(folder: Path, width: int, height: int) -> object:
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -184,44 +358,46 @@ def open_browser(folder: Path) -> object:
         '--no-sandbox',
         '--disable-gpu',
         '--disable-background-networking',
-        '--window-size=1500,1500',
         f'--user-data-dir={folder / "profile"}',
     ):
         options.add_argument(flag)
-    return webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    size = dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+    driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size)  # windows are wider
+    return driver
+
+
+def find(driver: object, css: str, text: str = '') -> object:
+    """The first element with that text, as soon as there is one."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def found(driver: object) -> object:
+        elements = driver.find_elements('css selector', css)
+        return next((element for element in elements if text in element.text), None)
+
+    return WebDriverWait(driver, 60).until(found)
 
 
 def visit(driver: object, image: Path) -> None:
-    """Chooses the task, the config, the weights and an image, presses Run, waits for pictures."""
+    """Chooses the task and an image, presses Run, and waits for the pictures.
+
+    The config and the weights are those that are chosen by default.
+    """
     from selenium.webdriver.support.ui import WebDriverWait
 
-    def find(css: str, text: str = '') -> object:
-        def found(driver: object) -> object:
-            elements = driver.find_elements('css selector', css)
-            return next((element for element in elements if text in element.text), None)
-
-        return WebDriverWait(driver, 60).until(found)
-
-    def choose(label: str, text: str) -> None:
-        box = find(f'input[aria-label="{label}"]')
-        box.click()
-        box.send_keys('\ue009a', '\ue000', text)  # Control-A, no key, the text
-        find('[role=option]', text).click()
-
-    find('label', 'classification').click()
-    WebDriverWait(driver, 60).until(
-        lambda d: (
-            'mmpretrain'
-            in d.find_element('css selector', 'input[aria-label="config"]').get_attribute('value')
+    find(driver, 'label', 'classification').click()
+    for label, chosen in (('config', f'{CLS}.py'), ('weights', f'{CLS}.pth')):
+        WebDriverWait(driver, 60).until(
+            lambda d, label=label, chosen=chosen: (
+                find(d, f'input[aria-label="{label}"]').get_attribute('value') == chosen
+            )
         )
-    )
-    choose('config', f'{CLS}.py')
-    choose('weights', f'{CLS}.pth')
     driver.find_element('css selector', 'input[type=file]').send_keys(str(image))
-    find('.image-container img, [data-testid=image] img')
-    find('#run').click()
+    find(driver, '#image img')
+    find(driver, '#run').click()
     for name in ('picture', 'streams'):
-        assert '/file=' in find(f'#{name} img').get_attribute('src')
+        assert '/file=' in find(driver, f'#{name} img').get_attribute('src')
+    find(driver, '#found', 'score')
 
 
 def test_files_of_the_machine_are_not_served(page: object) -> None:
