@@ -131,7 +131,7 @@ def test_long_lines_of_values_are_broken_between_two(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert max(map(len, lines)) <= WIDTH
-    assert re.match(r'\d\d:\d\d:\d\d Iter\(val\) \[1/1]    lr: 2.000e-05  eta: 0:00:10  ', lines[0])
+    assert re.match(r'\d\d:\d\d:\d\d Iter\(val\) \[1/1]    lr: 2e-05  eta: 0:00:10  ', lines[0])
     assert all(f'coco/AP ({name}): 0.1235' in '\n'.join(lines) for name in 'abcdefgh')
     assert 'IoU' not in '\n'.join(lines)  # the table at the end has the classes
     assert '  '.join([*values, 'IoU/a b: 1.0']) in log_of(tmp_path)

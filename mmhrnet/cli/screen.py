@@ -88,7 +88,7 @@ class Screen(logging.Filter):
 
 
 class ScreenFormatter(logging.Formatter):
-    """The time and the message; of progress, four digits, broken lines and no single classes."""
+    """The time and the message; of progress the main values, with four digits, in 120 columns."""
 
     def __init__(self) -> None:
         super().__init__('%(asctime)s %(message)s', '%H:%M:%S')
@@ -100,12 +100,17 @@ class ScreenFormatter(logging.Formatter):
             return f'{time} {record.levelname}: {rest}'
         if not PROGRESS.match(record.getMessage()):
             return text
-        values = text.split('  ')
-        text = '  '.join(v for v in values if not class_metric(v.rpartition(': ')[0]))
-        text = LONG_NUMBER.sub(lambda number: f'{float(number[0]):#.4g}', text)
+        text = '  '.join(filter(_is_shown, text.split('  ')))
+        text = LONG_NUMBER.sub(lambda number: f'{float(number[0]):.4g}', text)
         joined = ONE_SPACE.sub('\0', text)
         lines = textwrap.wrap(joined, WIDTH, subsequent_indent=INDENT, break_long_words=False)
         return '\n'.join(lines).replace('\0', ' ')
+
+
+def _is_shown(value: str) -> bool:
+    """Whether it is shown with the progress; the table at the end has the single classes."""
+    name = value.rpartition(': ')[0]
+    return name != 'data_time' and not class_metric(name)
 
 
 SCREEN = Screen()
