@@ -133,7 +133,9 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Untra
         path = folder / str(mini) / f'{Path(file).stem}.pth'
         path.parent.mkdir(exist_ok=True)
         cfg.dump(path.with_suffix('.py'))
-        checkpoints.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': meta}}, path)
+        run = f'{Path(file).stem}_20260101_000000'
+        info = {'cfg': cfg.pretty_text, 'experiment_name': run, 'dataset_meta': meta}
+        checkpoints.save({'state_dict': model.state_dict(), 'meta': info}, path)
         return Untrained(path.with_suffix('.py'), path)
 
     return make

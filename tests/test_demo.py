@@ -243,7 +243,7 @@ def test_arguments_that_cannot_work(untrained: object, scene: Path, tmp_path: Pa
         Predictor(config, checkpoint, device='gpu')
     with pytest.raises(ConfigError, match='is of mmpretrain, which uses no detector'):
         Predictor(config, checkpoint, detector=Predictor(config, checkpoint))
-    with pytest.raises(ConfigError, match='needs its --det-config'):
+    with pytest.raises(ConfigError, match='There is no checkpoint a'):
         demo(scene, config, checkpoint, det_checkpoint='a.pth')
     with pytest.raises(ConfigError, match='has no images'):
         demo(tmp_path, config, checkpoint)

@@ -203,6 +203,8 @@ def doors(config: Path, file: Path, out: Path) -> dict[str, Callable[[Any], Any]
         ),
         'test': run_tool('test.py', config, file, *shared),
         'demo': run_tool('demo.py', image, '--config', config, '--checkpoint', file),
+        'test alone': run_tool('test.py', file, *shared),
+        'demo alone': run_tool('demo.py', image, '--checkpoint', file),
         'convert': run_tool('convert_checkpoint.py', file, out / 'b.pth'),
         'publish': run_tool('publish_model.py', file, out, '--config', config),
         'export': run_tool('export.py', config, file, '--out', out / 'b.pt2'),

@@ -1,6 +1,6 @@
 """Checkpoints of any published HRNet: read safely, recognised, converted, loaded."""
 
-from mmhrnet.checkpoints.config_text import config_of, read_config
+from mmhrnet.checkpoints.config_text import config_of, read_config, settings_of
 from mmhrnet.checkpoints.convert import Report, convert, fit, summary
 from mmhrnet.checkpoints.find import CHOICE, state_of, unwrap
 from mmhrnet.checkpoints.left_random import left_random, note_random
@@ -25,6 +25,7 @@ __all__ = [
     'read_config',
     'recognise',
     'save',
+    'settings_of',
     'state_of',
     'summary',
     'unwrap',

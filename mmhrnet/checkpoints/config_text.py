@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from inspect import isclass
 from typing import Any
 
@@ -22,18 +22,27 @@ from mmhrnet.checkpoints.safe import CheckpointError
 SCOPES = ('_scope_', 'default_scope')  # keys that name a registry, which MMEngine imports
 WEIGHTS = ('init_cfg', 'pretrained')  # initial weights, which the checkpoint replaces
 PLAIN = re.compile(r'[\w +-]*')  # no path, no address, no dotted name, no expression
+# Of data sets and metrics: the settings that may be a path, and the files that no host unpickles
+# or runs. A path is of this machine, since an address has a colon.
+PATHS = {
+    *('data_root', 'ann_file', 'bbox_file', 'split', 'img_suffix', 'seg_map_suffix'),
+    *('data_prefix', 'img', 'img_path', 'seg', 'seg_map_path'),
+}
+PATH = re.compile(r'[\w +~./-]*')
+SUFFIX = re.compile(r'\.([A-Za-z]\w*)$')
+READ = ('json', 'txt', 'jpg', 'jpeg', 'png')
+KEPT = ('default_scope', 'data_preprocessor', 'data_mode', 'visualizer')
+TEST = ('test_dataloader', 'test_evaluator', 'test_cfg')
+PLACE = ('type', 'data_root', 'ann_file', 'data_prefix', 'split')
 LONGEST = 1_000_000  # characters of a config
 Settings = dict[str, object]
 
 
-def config_of(checkpoint: object) -> Settings:
-    """The parts of the config in a checkpoint that a host's inferencer builds.
-
-    These are the model, the kind and the pipeline of the test data set, and the visualizer.
+def settings_of(checkpoint: object) -> Settings:
+    """The whole config in a checkpoint, as data that nothing may be built from.
 
     Raises:
-        CheckpointError: It contains no config, or the config is more than literals, names a type
-            that is not registered, or contains text that could be a path or a program.
+        CheckpointError: It contains no config, or the config is more than literals.
     """
     fields = checkpoint if isinstance(checkpoint, dict) else {}
     for path in (('message_hub', 'runtime_info', 'cfg'), ('meta', 'cfg')):
@@ -41,10 +50,32 @@ def config_of(checkpoint: object) -> Settings:
         for key in path:
             found = found.get(key) if isinstance(found, dict) else None
         if isinstance(found, str):
-            config = _parts(read_config(found))
-            _check_settings(config)
-            return config
+            return read_config(found)
     raise CheckpointError('The checkpoint contains no config: give the one of its training')
+
+
+def config_of(checkpoint: object, *, with_data: bool = False) -> Settings:
+    """The parts of the config in a checkpoint that a host's inferencer builds.
+
+    These are the model, the kind and the pipeline of the test data set, and the visualizer.
+
+    Args:
+        checkpoint: What :func:`mmhrnet.checkpoints.load` returned.
+        with_data: Take what a test builds too: its data set, with plain paths, and its metric.
+
+    Raises:
+        CheckpointError: It contains no config, or the config is more than literals, names a type
+            that is not registered, or contains text that could be a path or a program.
+    """
+    settings = settings_of(checkpoint)
+    config = _parts(settings)
+    _check_settings(config)
+    if with_data:
+        data = {key: settings[key] for key in TEST if key in settings}
+        data['train_dataloader'] = _place(settings.get('train_dataloader'))  # for --split train
+        _check_settings(data, PATHS)
+        config |= data
+    return config
 
 
 def read_config(text: str) -> Settings:
@@ -96,7 +127,7 @@ def _parts(config: Settings) -> Settings:
             'The config in the checkpoint has no model or no data set to test on: give the config '
             'of the training as a file'
         )
-    kept = {key: config[key] for key in ('default_scope', 'visualizer') if key in config}
+    kept = {key: config[key] for key in KEPT if key in config}
     data = {key: dataset[key] for key in ('type', 'pipeline') if key in dataset}
     return kept | {
         'model': _without_weights(config['model']),
@@ -105,17 +136,29 @@ def _parts(config: Settings) -> Settings:
     }
 
 
+def _place(loader: object) -> Settings:
+    """Where the data set of a loader is, without its pipeline."""
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    kept = dataset if isinstance(dataset, dict) else {}
+    return {'dataset': {key: value for key, value in kept.items() if key in PLACE}}
+
+
 def _without_weights(node: object) -> object:
     if isinstance(node, dict):
         return {k: _without_weights(value) for k, value in node.items() if k not in WEIGHTS}
     return [_without_weights(item) for item in node] if isinstance(node, list) else node
 
 
-def _check_settings(config: Settings) -> None:
-    """Raises a CheckpointError on what MMEngine or a host would import, open or evaluate."""
+def _check_settings(config: Settings, paths: Collection[str] = ()) -> None:
+    """Raises a CheckpointError on what MMEngine or a host would import, open or evaluate.
+
+    Args:
+        config: The settings.
+        paths: Keys whose values may be paths; names of classes may then be any text, too.
+    """
     registries = list(_registries())
     scopes, types = {registry.scope for registry in registries}, set(_types(registries))
-    for key, value in _settings(config):
+    for key, value in _settings(config, named='classes' if paths else ''):
         problem = ''
         if key in ('type', 'dataset_type'):
             known = isinstance(value, str) and value in types
@@ -124,7 +167,8 @@ def _check_settings(config: Settings) -> None:
             known = value is None or (isinstance(value, str) and value in scopes)
             problem = '' if known else 'not an imported library: import it first'
         elif isinstance(value, str) and not PLAIN.fullmatch(value):
-            problem = 'text that could be a path or a program: leave it out'
+            known = key in paths and _is_harmless_path(value)
+            problem = '' if known else 'text that could be a path or a program: leave it out'
         elif not isinstance(value, (str, int, float, dict, list, tuple, type(None))):
             problem = 'not a setting: leave it out'
         if problem:
@@ -134,15 +178,31 @@ def _check_settings(config: Settings) -> None:
             )
 
 
-def _settings(node: Settings | Sequence[object]) -> Iterator[tuple[object, object]]:
-    """Every key with its value, also of nested dicts; items of lists have None for a key."""
+def _is_harmless_path(value: str) -> bool:
+    suffix = SUFFIX.search(value)
+    return bool(PATH.fullmatch(value)) and (suffix is None or suffix[1].lower() in READ)
+
+
+def _settings(
+    node: Settings | Sequence[object], named: str = ''
+) -> Iterator[tuple[object, object]]:
+    """Every key with its value, also of nested dicts; items of lists have None for a key.
+
+    Lists of names under the key ``named`` are left out.
+    """
     pairs = node.items() if isinstance(node, dict) else ((None, item) for item in node)
     for key, value in pairs:
         if isinstance(key, str):
             yield 'a key', key.replace('.', '')
+        if key == named and _is_list_of_names(value):
+            continue
         yield key, value
         if isinstance(value, (dict, list, tuple)):
-            yield from _settings(value)
+            yield from _settings(value, named)
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
 
 
 def _registries() -> Iterator[Registry]:
@@ -158,7 +218,8 @@ def _types(registries: list[Registry]) -> Iterator[str]:
     """The names of registered classes, and of mmcv's ops, which heads name without a registry.
 
     Dotted names are left out, because they would build a class of any registry anywhere, and so are
-    functions, because they build whatever they import, like a Hugging Face model with its code.
+    most functions, because they build whatever they import, like a Hugging Face model with its
+    code. Those of the registry of functions collate batches.
     """
     from mmcv import ops
 
@@ -166,5 +227,5 @@ def _types(registries: list[Registry]) -> Iterator[str]:
     for registry in registries:
         registry.import_from_location()
         for name, item in registry.module_dict.items():
-            if isclass(item) or registry.scope == 'mmhrnet':
+            if isclass(item) or registry.scope == 'mmhrnet' or registry.name == 'function':
                 yield from (name, f'{registry.scope}.{name}')

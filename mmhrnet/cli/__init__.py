@@ -54,7 +54,10 @@ def run(name: str, prog: str, words: Sequence[str] | None = None) -> None:
     """
     with one_line(prog):
         parser, call = make_parser(name, prog)
-        args, unknown = parser.parse_known_args(words)
+        # Intermixed: `test CONFIG --work-dir DIR CHECKPOINT`. It does not know REMAINDER.
+        mixed = name != 'run'
+        parse = parser.parse_known_intermixed_args if mixed else parser.parse_known_args
+        args, unknown = parse(words)
         if unknown:
             hint = MINI if '--mini' in unknown else ''
             parser.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from mmhrnet.cli.options import SHARED, Call, later, share
+from mmhrnet.cli.options import Call, later, share
 
 
 def demo(parser: ArgumentParser) -> Call:
@@ -18,7 +18,7 @@ def demo(parser: ArgumentParser) -> Call:
     share(parser, '--config', '--checkpoint')
     parser.add_argument('--out-dir', default='work_dirs/demo', help='default: %(default)s')
     parser.add_argument('--det-config', help='for pose: the detector that finds the persons')
-    parser.add_argument('--det-checkpoint', **SHARED['--checkpoint'])
+    parser.add_argument('--det-checkpoint', help='its weights, with or without --det-config')
     share(parser, '--swap', '--device')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='lowest score drawn; default: %(default)s'

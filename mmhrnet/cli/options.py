@@ -85,11 +85,12 @@ class Option(TypedDict, total=False):
     metavar: str | tuple[str, ...]
 
 
+CONFIG_OR_CHECKPOINT = 'config file, or only a checkpoint that contains its config'
 SHARED: dict[str, Option] = {
     'config': dict(help='config file'),
     'checkpoint': dict(help='checkpoint file'),
-    '--config': dict(required=True, help='config file'),
-    '--checkpoint': dict(help='its weights; default: the published ones'),
+    '--config': dict(help='config file; default: the config that the checkpoint contains'),
+    '--checkpoint': dict(help='its weights; default: the published ones of the config'),
     '--work-dir': dict(help='folder for logs and checkpoints'),
     '--data-root': dict(help='root of the data set, for every loader'),
     '--swap': dict(action='store_true', help="mmhrnet for the host's HRNet"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from mmhrnet.cli.options import Call, add, share
+from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, share
 
 
 def export(parser: ArgumentParser) -> Call:
@@ -17,8 +17,8 @@ def export(parser: ArgumentParser) -> Call:
     from mmhrnet.deploy import FORMATS
     from mmhrnet.deploy.from_config import export_config
 
-    share(parser, 'config')
-    add(parser, 'checkpoint', nargs='?', help='checkpoint file; without it, random weights')
+    add(parser, 'config', help=CONFIG_OR_CHECKPOINT)
+    add(parser, 'checkpoint', nargs='?', help='checkpoint file; of a config alone, random weights')
     parser.add_argument(
         '--format',
         choices=list(FORMATS),
@@ -57,7 +57,7 @@ def publish(parser: ArgumentParser) -> Call:
 
     share(parser, 'checkpoint')
     parser.add_argument('out_dir', help='folder for the file and its card')
-    add(parser, '--config', help='config file that it was trained with')
+    add(parser, '--config', help='that of its training; default: the one in the checkpoint')
     parser.add_argument('--format', choices=FORMATS, default=FORMATS[0], help='kind of file')
     parser.add_argument(
         '--metric',
@@ -129,7 +129,7 @@ def flops(parser: ArgumentParser) -> Call:
 
     For detectors and bottom-up pose estimators, the MACs are those of backbone and neck.
     """
-    add(parser, 'config', help='config file, or an architecture like w32')
+    add(parser, 'config', help='config file, checkpoint, or an architecture like w32')
     size = "height and width, or one side; default: the config's own, 224 for an architecture"
     add(parser, '--shape', help=size)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from mmhrnet.cli.options import Call, add, later, launched, share
+from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, later, launched, share
 from mmhrnet.errors import ConfigError, UserError
 
 
@@ -30,7 +30,8 @@ def train(parser: ArgumentParser) -> Call:
 
 def test(parser: ArgumentParser) -> Call:
     """Evaluate a checkpoint, beside the published figures."""
-    share(parser, 'config', 'checkpoint')
+    add(parser, 'config', help=CONFIG_OR_CHECKPOINT)
+    add(parser, 'checkpoint', nargs='?')
     add(parser, '--work-dir', help='folder for logs')
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     share(parser, '--data-root', '--swap', '--split', '--cfg-options')
@@ -43,7 +44,7 @@ def zoo(parser: ArgumentParser) -> Call:
 
     Writes Markdown and JSON after each of them.
     """
-    add(parser, 'config', nargs='?')
+    add(parser, 'config', nargs='?', help=CONFIG_OR_CHECKPOINT)
     add(parser, 'checkpoint', nargs='?', help='checkpoint; default: the published one')
     parser.add_argument(
         '--list',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
@@ -83,12 +83,20 @@ def input_size(cfg: Config) -> tuple[int, int]:
 
     Where no step fixes them, they are those at which the host's model zoo counts.
     """
-    host = host_of(cfg)
-    for step in dicts(cfg.get(host.input_loader)):
-        key = host.input_steps.get(step.get('type'), '')
+    return find_input_size(cfg) or host_of(cfg).input_size
+
+
+def find_input_size(cfg: Config | ConfigDict) -> tuple[int, int] | None:
+    """Like :func:`input_size`, but None where no step fixes them."""
+    host = find_host(cfg)
+    if host is None:
+        return None
+    for step in dicts([cfg.get(host.input_loader), cfg.get('model')]):
+        key = host.input_steps.get(str(step.get('type')).rpartition('.')[2], '')
         size = step.get(key)
         if isinstance(size, int):
             return size, size
-        if size is not None:  # crops are (height, width), scales (width, height)
-            return tuple(size if key == 'crop_size' else size[::-1])
-    return host.input_size
+        if isinstance(size, (list, tuple)) and [type(side) for side in size] == [int, int]:
+            height, width = size[::-1] if key in ('scale', 'input_size') else size
+            return height, width
+    return None

@@ -34,7 +34,7 @@ class Edits(TypedDict, total=False):
 
 
 def make_config(
-    config: str | Path,
+    config: str | Path | Config,
     *,
     work_dir: str | None = None,
     data_root: str | None = None,
@@ -44,13 +44,13 @@ def make_config(
     cfg_options: Mapping[str, object] | None = None,
     launcher: Launcher = 'none',
 ) -> Config:
-    """Reads a config and applies the arguments that training and testing share.
+    """Reads a config, unless it is given, and applies the arguments of training and testing.
 
     Raises:
         ConfigError: The config or data root does not exist, there is nothing to ``swap``, or
             ``mini`` does not support the config.
     """
-    cfg = load_config(config)
+    cfg = config if isinstance(config, Config) else load_config(config)
     replaced = replace(cfg) if swap else []
     if mini:
         use_mini(cfg, data_root)

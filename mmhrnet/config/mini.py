@@ -11,6 +11,7 @@ from mmhrnet.datasets import mini_root
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of, known_hosts
 from mmhrnet.hosts.host import Recipe
+from mmhrnet.hosts.shrink import pipeline
 from mmhrnet.walk import LOADERS, dicts
 
 WARMUP = 20
@@ -40,6 +41,7 @@ def use_mini(cfg: Config, data_root: str | Path | None = None) -> None:
     host.mini.shrink(cfg, root, data_root is None)
     _learn_from_scratch(cfg.model)
     _shorten(cfg, host.mini)
+    _renew_variables(cfg, root)
 
 
 def fit_schedule(cfg: Config) -> None:
@@ -60,6 +62,15 @@ def _learn_from_scratch(model: ConfigDict) -> None:
             part.update(zero_init_residual=True, init_cfg=None)
         if part.get('type') == 'mmhrnet.HRNetV2p':
             part.norm_cfg = dict(type='BN')
+
+
+def _renew_variables(cfg: Config, root: Path) -> None:
+    """Gives the variables at the top of a config, which others read, what the loaders now say."""
+    variables = dict(data_root=str(root), dataset_type=cfg.test_dataloader.dataset.type)
+    for name in LOADERS:
+        variables[name.replace('dataloader', 'pipeline')] = pipeline(cfg[name].dataset)
+    for key in variables.keys() & cfg.keys():
+        cfg[key] = variables[key]
 
 
 def _shorten(cfg: Config, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 import mmhrnet
 from mmhrnet.config.build import build_tensor_model, input_size, normalization
 from mmhrnet.config.check import check_device
-from mmhrnet.config.make import make_config
+from mmhrnet.config.stored import make_config_for
 from mmhrnet.config.weights import check_complete, loading
 from mmhrnet.deploy.export import FORMATS, INPUT, FormatName, check_format, export
 from mmhrnet.files import check_file
@@ -23,7 +23,7 @@ from mmhrnet.terminal import CONSOLE
 
 
 def export_config(
-    config: str | Path,
+    config: str | Path | None,
     checkpoint: str | Path | None = None,
     *,
     format: FormatName = 'pt2',
@@ -39,7 +39,8 @@ def export_config(
     """Writes the deploy form of a config's model into one file and prints how it was checked.
 
     Args:
-        config: Config file of any host.
+        config: Config file of any host; None, or a checkpoint in this place, takes the config that
+            the checkpoint contains.
         checkpoint: Its weights; None exports random ones, to measure speed and shapes.
         format: 'pt2' (torch.export), 'aoti' (compiled by AOTInductor) or 'onnx'.
         out: File to write; None is ``work_dirs/export/<config>.<suffix>``.
@@ -59,9 +60,10 @@ def export_config(
         ExportError: The model, format or machine does not allow it.
     """
     suffix = FORMATS[check_choice('format', format, FORMATS)].suffix
-    out = Path(out or f'work_dirs/export/{Path(config).stem}{suffix}')
+    cfg, checkpoint = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
+    name = Path(cfg.filename).stem
+    out = Path(out or f'work_dirs/export/{name}{suffix}')
     check_format(format, out, opset, not static)
-    cfg = make_config(config, swap=swap, cfg_options=cfg_options)
     check_device(device)
     check_file(out)
     height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
@@ -75,7 +77,7 @@ def export_config(
     images = torch.zeros(batch, 3, height, width, device=device)
     with torch.no_grad():
         outputs = model.to(device)(images)
-    metadata = describe(cfg, Path(config).stem, len(outputs), images.shape if static else None)
+    metadata = describe(cfg, name, len(outputs), images.shape if static else None)
     checks = export(
         model, images, out, format=format, dynamic=not static, metadata=metadata, opset=opset
     )

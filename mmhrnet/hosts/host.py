@@ -167,6 +167,10 @@ def always(_: Config) -> bool:
     return True
 
 
+def never(_: Config) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """A library whose configs mmhrnet trains, tests, shows and measures.
@@ -185,6 +189,7 @@ class Host:
         input_size: Height and width at which its model zoo counts.
         input_steps: Steps that fix the size of the input, by type, with the argument that says it.
         input_loader: The data loader that has them in its pipeline.
+        fixed_size: Whether a config's model is only right at the input size of its training.
         preprocessor: Type of the data preprocessor where its configs name none.
         has_tensor_head: Whether a config's head maps tensors to tensors, whatever the image.
         metrics: The published metrics, by the name that its evaluator gives them.
@@ -237,6 +242,7 @@ class Host:
     best_metric: str = 'auto'
     input_steps: Mapping[str, str] = field(default_factory=dict)
     input_loader: str = 'test_dataloader'
+    fixed_size: Callable[[Config], bool] = never
     data: Mapping[str, DataForm] = field(default_factory=dict)
     mini: Recipe | None = None
     benchmarks: Mapping[str, Comparison] = field(default_factory=dict)

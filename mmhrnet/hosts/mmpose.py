@@ -156,7 +156,7 @@ def shrink(cfg: Config, _: Path, embedded: bool) -> None:
     drop_steps(cfg, 'RandomHalfBody', 'RandomBBoxTransform')
     width, height = SIZE
     sizes = dict(input_size=SIZE, heatmap_size=(width // 4, height // 4), sigma=1.5)
-    for part in (*dicts(cfg.model), *dicts([cfg[name] for name in LOADERS])):
+    for part in dicts([cfg.model, codec, *(cfg[name] for name in LOADERS)]):
         if part.get('type') == codec['type']:
             part.update(sizes)
         if part.get('type') == 'TopdownAffine':
@@ -164,6 +164,10 @@ def shrink(cfg: Config, _: Path, embedded: bool) -> None:
         if 'bbox_file' in part:  # take the annotated persons, not those that a detector found
             part.bbox_file = None
     cfg.model.test_cfg.flip_test = False
+
+
+def _is_topdown(cfg: Config) -> bool:
+    return 'Bottomup' not in cfg.model.type
 
 
 def our_backbone(arch: str) -> list[nn.Module]:
@@ -199,7 +203,8 @@ HOST = Host(
     switches_in_extra=True,
     input_size=(256, 192),
     input_steps={'TopdownAffine': 'input_size', 'BottomupResize': 'input_size'},
-    has_tensor_head=lambda cfg: 'Bottomup' not in cfg.model.type,
+    fixed_size=_is_topdown,
+    has_tensor_head=_is_topdown,
     metrics={
         'coco/AP': Metric('AP', percent=100),
         'PCK': Metric('PCKh', 0.01, percent=100),

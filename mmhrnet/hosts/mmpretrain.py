@@ -14,6 +14,7 @@ from mmhrnet.hosts.host import (
     Metric,
     Predicts,
     Recipe,
+    always,
     run_inferencer,
 )
 from mmhrnet.hosts.shrink import SPLITS, pipeline, set_classes, steps
@@ -118,6 +119,7 @@ HOST = Host(
     fork='onedl-mmpretrain',
     input_size=(224, 224),
     input_steps={'CenterCrop': 'crop_size'},
+    fixed_size=always,
     preprocessor='ClsDataPreprocessor',
     metrics={'accuracy/top1': Metric('Top 1 Accuracy'), 'accuracy/top5': Metric('Top 5 Accuracy')},
     best_metric='accuracy/top1',

@@ -91,7 +91,7 @@ def shrink(cfg: Config, root: Path, embedded: bool) -> None:
     from mmhrnet.datasets import SEMANTIC_CLASSES, SEMANTIC_PALETTE
 
     drop_steps(cfg, 'PhotoMetricDistortion')
-    for part in (*steps(cfg), *dicts(cfg.model)):
+    for part in (*steps(cfg), *dicts([cfg.model, cfg.get('data_preprocessor')]), cfg):
         if part.get('type') == 'RandomResize':
             part.ratio_range = (0.8, 1.25)
         for key in ('scale', 'crop_size', 'size', 'stride'):
@@ -166,7 +166,7 @@ HOST = Host(
     fork='onedl-mmsegmentation',
     network=dict(upsample='bilinear'),
     input_size=(512, 1024),
-    input_steps={'RandomCrop': 'crop_size'},
+    input_steps={'RandomCrop': 'crop_size', 'SegDataPreProcessor': 'size'},
     input_loader='train_dataloader',  # a test takes whole images
     metrics={'mIoU': Metric('mIoU')},
     class_metric=ClassMetric('IoU', 'IoU/(.+)'),

@@ -127,11 +127,12 @@ def model_screen() -> Table:
 
 
 class Evaluation(NamedTuple):
-    """What a host's evaluator measured, and on how many images."""
+    """What a host's evaluator measured, on how many images, and the name of the config."""
 
     metrics: Mapping[str, float]
     images: int
     library: str
+    config: str = ''
 
 
 class ZooRow(NamedTuple):

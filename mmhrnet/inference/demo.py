@@ -28,7 +28,7 @@ FPS = 25.0  # of a video that does not say
 
 def demo(
     source: str | Path,
-    config: str | Path,
+    config: str | Path | None = None,
     checkpoint: str | Path | None = None,
     *,
     out_dir: str | Path = 'work_dirs/demo',
@@ -45,11 +45,12 @@ def demo(
 
     Args:
         source: An image, a folder of images (with its folders), or a video.
-        config: Config file of any host.
+        config: Config file of any host; None takes the config that the checkpoint contains.
         checkpoint: Its weights; None takes the published ones of the config.
         out_dir: Folder to write into.
         det_config: For top-down pose: the detector that finds the persons.
-        det_checkpoint: Its weights; None takes the published ones.
+        det_checkpoint: Its weights, which suffice without ``det_config`` if they contain it; None
+            takes the published ones.
         swap: Put mmhrnet in the place of the host's HRNet in ``config``.
         device: Device to run on; None is the GPU where there is one.
         score_thr: Lowest score of what is drawn and listed.
@@ -64,11 +65,9 @@ def demo(
     """
     source, out_dir = Path(source), Path(out_dir)
     images = find_images(source)
-    if det_checkpoint and not det_config:
-        raise ConfigError('--det-checkpoint needs its --det-config')
     check_folder(out_dir)
     detector = None
-    if det_config:
+    if det_config or det_checkpoint:
         detector = Predictor(det_config, det_checkpoint, device=device, score=score_thr)
     predictor = Predictor(
         config,

@@ -12,7 +12,7 @@ from mmengine.registry import FUNCTIONS, DefaultScope, Registry
 from typing_extensions import TypedDict
 
 from mmhrnet.config.check import check_device, config_errors
-from mmhrnet.config.make import make_config
+from mmhrnet.config.stored import make_config_for
 from mmhrnet.config.weights import check_complete, find_weights, loading
 from mmhrnet.datasets.images import ImageError
 from mmhrnet.errors import ConfigError
@@ -57,7 +57,7 @@ class Predictor:
     """A config's model with its weights, inside the host's own inferencer.
 
     Args:
-        config: Config file of any host.
+        config: Config file of any host; None takes the config that the checkpoint contains.
         checkpoint: Its weights, a file or URL; None takes the published ones of the config.
         device: Device to run on; None is the GPU where there is one.
         swap: Put mmhrnet in the place of the host's HRNet.
@@ -72,7 +72,7 @@ class Predictor:
 
     def __init__(
         self,
-        config: str | Path,
+        config: str | Path | None = None,
         checkpoint: str | Path | None = None,
         *,
         device: str | None = None,
@@ -82,15 +82,17 @@ class Predictor:
         cfg_options: Mapping[str, object] | None = None,
     ) -> None:
         device = check_device(device)
-        self.cfg = make_config(config, swap=swap, cfg_options=cfg_options)
+        self.cfg, checkpoint = make_config_for(
+            config, checkpoint, swap=swap, cfg_options=cfg_options
+        )
         self.host, self.detector, self.score = host_of(self.cfg), detector, score
         if detector and detector.host.name != self.host.detectors:
             uses = f'a detector of {self.host.detectors}' if self.host.detectors else 'no detector'
             raise ConfigError(
-                f'The detector is of {detector.host.name}, but {config} is of {self.host.name}, '
-                f'which uses {uses}'
+                f'The detector is of {detector.host.name}, but {config or checkpoint} is of '
+                f'{self.host.name}, which uses {uses}'
             )
-        weights = find_weights(config, checkpoint)
+        weights = find_weights(config or self.cfg.filename, checkpoint)
         self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
         if self.host.name not in FUNCTIONS.children:  # where inferencers look for collate functions
             Registry(FUNCTIONS.name, parent=FUNCTIONS, scope=self.host.name)

@@ -17,7 +17,7 @@ from mmhrnet.terminal import CONSOLE
 
 def visualize_streams(
     image: str | Path,
-    config: str | Path,
+    config: str | Path | None = None,
     checkpoint: str | Path | None = None,
     *,
     out: str | Path = 'work_dirs/streams.png',
@@ -27,7 +27,8 @@ def visualize_streams(
 
     Args:
         image: Image file.
-        config: Config file of any host, with ``mmhrnet.HRNet`` as its backbone.
+        config: Config file of any host, with ``mmhrnet.HRNet`` as its backbone; None takes the
+            config that the checkpoint contains.
         checkpoint: Its weights; None takes the published ones of the config.
         out: PNG file to write.
         options: Those of :class:`Predictor`.
@@ -42,7 +43,7 @@ def visualize_streams(
         with record_streams(predictor.model) as streams:
             predictor(pixels)
     except ConfigError as error:
-        raise ConfigError(f'{config}: {error}') from error
+        raise ConfigError(f'{predictor.cfg.filename}: {error}') from error
     assert streams.image is not None  # noqa: S101
     with beside(out) as path:
         plot_streams(streams, normalization(predictor.cfg).undo(streams.image), path)

@@ -12,8 +12,10 @@ from typing_extensions import Unpack
 
 from mmhrnet.config.check import check_run, config_errors
 from mmhrnet.config.edit import report_classes, use_train_split
-from mmhrnet.config.make import Edits, make_config
+from mmhrnet.config.make import Edits
+from mmhrnet.config.stored import is_checkpoint, make_config_for
 from mmhrnet.config.weights import check_complete, find_weights, loading
+from mmhrnet.errors import ConfigError
 from mmhrnet.files import check_folder
 from mmhrnet.hub.published import other_data
 from mmhrnet.inference.pictures import draw_predictions
@@ -24,11 +26,16 @@ from mmhrnet.training.summary import SummaryHook
 from mmhrnet.training.tables import print_results
 
 Split = Literal['test', 'train']
+NOT_TESTED = (
+    *('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    *('val_dataloader', 'val_cfg', 'val_evaluator'),
+)
+TEST = '_test'  # at the end of the name of a test's config
 
 
 def test(
     config: str | Path,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     *,
     split: Split = 'test',
     show_dir: str | None = None,
@@ -37,7 +44,7 @@ def test(
     """Evaluates a checkpoint, prints its metrics beside the published figures and returns them.
 
     Args:
-        config: Config file of any host.
+        config: Config file of any host; or the checkpoint alone, which then contains its config.
         checkpoint: Checkpoint file or URL.
         split: 'test', or 'train' for the training data through the test's pipeline.
         show_dir: Folder for pictures of predictions.
@@ -47,6 +54,11 @@ def test(
         ConfigError: The arguments or the data cannot work.
         WriteError: A folder cannot be written.
     """
+    if checkpoint is None and not is_checkpoint(config):
+        raise ConfigError(
+            f'There is no checkpoint: give one after {config}. `mmhrnet zoo {config}` tests the '
+            'published weights'
+        )
     runner = build_test_runner(config, checkpoint, split=split, **edits)
     if show_dir and is_main_process():
         check_folder(show_dir)
@@ -54,7 +66,8 @@ def test(
     with config_errors():  # data and metrics are built now
         metrics = runner.test()
     if is_main_process():
-        name, same_data = Path(config).stem, split == 'test' and not edits.get('mini')
+        name = Path(runner.cfg.filename).stem.removesuffix(TEST)
+        same_data = split == 'test' and not edits.get('mini')
         other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
         print_results({'measured': metrics}, name, other)
         if show_dir:
@@ -64,20 +77,24 @@ def test(
 
 
 def build_test_runner(
-    config: str | Path,
+    config: str | Path | None,
     checkpoint: str | Path | None,
     *,
     split: Split = 'test',
     **edits: Unpack[Edits],
 ) -> Runner:
     """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
-    cfg = make_config(config, **edits)
+    cfg, checkpoint = make_config_for(config, checkpoint, with_data=True, **edits)
+    name = Path(cfg.filename).stem
     # MMEngine writes the config into the work folder, where the training's own has the old name.
-    cfg = Config(cfg.to_dict(), cfg.text, f'{Path(config).stem}_test.py')
-    cfg.load_from, cfg.resume = find_weights(config, checkpoint), False
+    cfg = Config(cfg.to_dict(), cfg.text, f'{name}{TEST}.py')
+    cfg.load_from, cfg.resume = find_weights(config or name, checkpoint), False
     if split == 'train':
         use_train_split(cfg)
     report_classes(cfg)
+    if config is None or is_checkpoint(config):  # its config has not all that a training needs
+        for key in NOT_TESTED:
+            cfg.pop(key, None)
     check_run(cfg, loaders=('test_dataloader',))
     start_processes(cfg)
     runner = build_runner(cfg)

@@ -17,6 +17,7 @@ from mmhrnet.datasets.mini import is_mini
 from mmhrnet.hosts import published_metrics
 from mmhrnet.hosts.host import Metric
 from mmhrnet.hub.published import published_results
+from mmhrnet.terminal import markdown_table
 from mmhrnet.walk import datasets, dicts
 from mmhrnet.zoo.complexity import count
 
@@ -44,8 +45,8 @@ CARD = """# {title}
 Look at it, test it, or train on from it:
 
 ```
-python tools/demo.py IMAGE --config {config} --checkpoint {file}
-python tools/test.py {config} {file}
+python tools/demo.py IMAGE --checkpoint {file}
+python tools/test.py {file}
 python tools/train.py {config} --cfg-options load_from={file}
 ```
 
@@ -61,7 +62,7 @@ In Python:
 ```python
 from mmhrnet.apis import Predictor, read_image
 
-predictor = Predictor('{config}', '{file}')
+predictor = Predictor(checkpoint='{file}')
 print(predictor(read_image('image.jpg')).found)
 ```
 
@@ -129,30 +130,43 @@ def _model_rows(facts: Facts) -> list[Row]:
 
 
 def _results(facts: Facts) -> str:
+    if _is_drawn(facts.trained, 'val_dataloader'):
+        return _results_on_drawn_scenes(facts)
     published = published_results(facts.config.stem)
-    lines = ['| metric | value | measured at | published |', '|---|---|---|---|']
+    rows = []
     for metric, (value, step) in facts.results.items():
         known = published_metrics().get(metric, Metric(metric))
         name = known.name
         figure = f'{published.pop(name) / known.factor:.4g}' if name in published else ''
-        lines.append(f'| {metric} | {value:.4g} | {step} | {figure} |')
-    lines += [f'| {name} | | | {value} |' for name, value in published.items()]
-    if len(lines) == 2:
+        rows.append((metric, f'{value:.4g}', step, figure))
+    rows += [(name, '', '', f'{value}') for name, value in published.items()]
+    if not rows:
         return 'Not measured.'
     data = _data(facts.trained, 'val_dataloader')
-    notes = [f'Measured on {data}.'] if facts.results and data else []
-    if any(is_mini(d.get('data_root') or '') for d in datasets(facts.trained, ('val_dataloader',))):
-        notes.append(
-            'These are the drawn scenes of `mmhrnet mini`, so the published figures of the full '
-            'data set cannot be compared with them.'
-        )
-    return '\n'.join([*lines, '', *notes]).strip()
+    note = f'\n\nMeasured on {data}.' if facts.results and data else ''
+    return markdown_table(('metric', 'value', 'measured at', 'published'), rows) + note
+
+
+def _results_on_drawn_scenes(facts: Facts) -> str:
+    """Without published figures, which are of other data."""
+    if not facts.results:
+        return 'Not measured.'
+    rows = [(name, f'{value:.4g}', step) for name, (value, step) in facts.results.items()]
+    note = 'These figures say that the training works, and cannot be compared with published ones.'
+    headings = ('metric, on drawn scenes', 'value', 'measured at')
+    data = _data(facts.trained, 'val_dataloader')
+    return f'Measured on {data}. {note}\n\n{markdown_table(headings, rows)}'
+
+
+def _is_drawn(cfg: Config, loader: str) -> bool:
+    return any(is_mini(dataset.get('data_root') or '') for dataset in datasets(cfg, (loader,)))
 
 
 def _data(cfg: Config, loader: str) -> str:
     found = datasets(cfg, (loader,))
     names = [f'{d.type}, {d.get("ann_file") or d.get("data_prefix", "")}' for d in found]
-    return '; '.join(dict.fromkeys(names))
+    text = '; '.join(dict.fromkeys(names))
+    return f'the drawn scenes of `mmhrnet mini` ({text})' if _is_drawn(cfg, loader) else text
 
 
 def _recipe(cfg: Config) -> list[Row]:

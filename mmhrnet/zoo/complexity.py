@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmhrnet.config.build import build_tensor_model, input_size
-from mmhrnet.config.load import load_config
+from mmhrnet.config.stored import is_checkpoint, make_config_for
 from mmhrnet.models import HRNet, HRNetC, HRNetV2, HRNetV2p
 
 IMAGENET_SHAPE = (224, 224)  # height and width
@@ -87,16 +87,16 @@ def count_arch(arch: str, shape: tuple[int, int]) -> dict[str, Complexity]:
 
 
 def complexity_table(target: str, shape: tuple[int, int] | None = None) -> Table:
-    """Parameters, MACs and official GFLOPs of a config file or of an architecture.
+    """Parameters, MACs and official GFLOPs of a config file, checkpoint or architecture.
 
     Raises:
         ConfigError: No such config.
         ValueError: An unknown architecture.
     """
-    if target.endswith('.py'):
-        cfg = load_config(target)
+    if target.endswith('.py') or is_checkpoint(target):
+        cfg, _ = make_config_for(target, None)
         shape = shape or input_size(cfg)
-        rows = {Path(target).stem: count_config(cfg, shape)}
+        rows = {Path(cfg.filename).stem: count_config(cfg, shape)}
     else:
         shape = shape or IMAGENET_SHAPE
         rows = count_arch(target, shape)

@@ -17,14 +17,17 @@ from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.files import check_folder, write_text
 from mmhrnet.hub.published import Evaluation, ZooRow, compare_to_published, zoo_markdown, zoo_table
 from mmhrnet.terminal import CONSOLE
-from mmhrnet.training.evaluate import Split, build_test_runner
+from mmhrnet.training.evaluate import TEST, Split, build_test_runner
 from mmhrnet.training.report import count_images
 
 EXPECTED_ERRORS = (UserError, OSError)
 
 
 class Entry(NamedTuple):
-    """A config with a checkpoint; without one, with the published weights."""
+    """A config with a checkpoint; without one, with the published weights.
+
+    The config may be a checkpoint that contains its own.
+    """
 
     config: str
     checkpoint: str | None = None
@@ -110,6 +113,7 @@ def _rows(entry: Entry, split: Split, tolerance: float, out: Path) -> list[ZooRo
         message = reason if expected else f'{type(error).__name__}: {reason}'
         return [ZooRow(name, error=message, checkpoint=entry.checkpoint)]
     same_data = split == 'test'
+    name = evaluation.config or name  # of a checkpoint alone: the config of its training
     rows = compare_to_published(name, evaluation, same_data=same_data, tolerance=tolerance)
     return [row._replace(checkpoint=entry.checkpoint) for row in rows]
 
@@ -126,4 +130,5 @@ def evaluate(entry: Entry, split: Split, work_dir: Path) -> Evaluation:
     if not metrics:
         raise ConfigError('The evaluator returned no metric: set its format_only to False')
     images = count_images(runner.test_dataloader.dataset)
-    return Evaluation(metrics, images, runner.cfg.default_scope)
+    name = Path(runner.cfg.filename).stem.removesuffix(TEST)
+    return Evaluation(metrics, images, runner.cfg.default_scope, name)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmhrnet.checkpoints import CheckpointError, load, read_config, save
 from mmhrnet.config.build import build_tensor_model
-from mmhrnet.config.make import make_config
+from mmhrnet.config.stored import make_config_for
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import writing
 from mmhrnet.training.curves import best_values, read_scalars
@@ -33,7 +33,7 @@ def publish(
     checkpoint: str | Path,
     out_dir: str | Path,
     *,
-    config: str | Path,
+    config: str | Path | None = None,
     format: Format = 'safetensors',
     metrics: Mapping[str, float] | None = None,
     license: str = LICENSE,
@@ -49,7 +49,7 @@ def publish(
     Args:
         checkpoint: File that training wrote.
         out_dir: Folder for the three files, made if absent.
-        config: Config that it was trained with, as the training left it in its work folder.
+        config: Config that it was trained with; None takes the one that the checkpoint contains.
         format: One of ``FORMATS``.
         metrics: Values by name; None takes those in the logs of the checkpoint's work folder.
         license: Licence of the weights.
@@ -66,8 +66,8 @@ def publish(
         CheckpointError: The checkpoint cannot be read safely.
         FileNotFoundError: No such checkpoint.
     """
-    cfg = make_config(config, swap=swap, cfg_options=cfg_options)
     content = load(checkpoint, 'cpu')
+    cfg, _ = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
     state = choose_weights(content, raw)
     with torch.device('meta'):
         model = build_tensor_model(deepcopy(cfg)).eval()
@@ -77,7 +77,7 @@ def publish(
     results = {name: (value, '') for name, value in (metrics or {}).items()}
     if not results and not raw:  # the averaged ones were validated
         results = logged_metrics(Path(checkpoint).parent, meta)
-    facts = Facts(Path(config), cfg, trained, model, results, license)
+    facts = Facts(Path(cfg.filename), cfg, trained, model, results, license)
     public: dict[str, object] = {'cfg': text}
     if 'dataset_meta' in meta:
         public['dataset_meta'] = meta['dataset_meta']
