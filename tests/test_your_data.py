@@ -160,7 +160,7 @@ MISTAKES = {  # by recipe and by the page's words
             "swap='left_shoulder'", "swap='left_sholder'"
         ),
         'the file has other joints': annotate(add_joint),
-        '`bbox_file` is not unset': edit(', bbox_file=None', ''),
+        '`bbox_file=None` is missing': edit(', bbox_file=None', ''),
     },
     'scenes': {
         'a map has a class too many': repaint(lambda m: m.point([3, *range(1, 256)])),

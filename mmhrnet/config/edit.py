@@ -38,9 +38,11 @@ def use_visualizer(cfg: Config) -> None:
 def report_classes(cfg: Config) -> None:
     """Lets the evaluators report the figures of each class, if those of the host can."""
     host = find_host(cfg)
+    if host is None:
+        return
     for part in dicts([cfg.get(name) for name in EVALUATORS]):
-        if host:
-            part.update(host.class_reports.get(part.get('type'), {}))
+        kind = str(part.get('type')).removeprefix(f'{host.name}.')
+        part.update(host.class_reports.get(kind, {}))
 
 
 def use_train_split(cfg: Config) -> None:
