@@ -86,7 +86,7 @@ def path_of(payload: ImageData | None) -> str | None:
 def place_results() -> list[Component]:
     """Picture, table, JSON and streams; there is only the first until something was found."""
     return [
-        gr.Image(label='result', elem_id='picture', format='png', buttons=BUTTONS),
+        gr.Image(show_label=False, elem_id='picture', format='png', buttons=BUTTONS),
         gr.Dataframe(label='found', elem_id='found', max_height=300, visible=False),
         gr.DownloadButton('Download JSON', elem_id='json', visible=False),
         gr.Image(show_label=False, elem_id='streams', format='png', buttons=BUTTONS, visible=False),
