@@ -165,7 +165,12 @@ def _shapes(state: Mapping[str, object]) -> dict[str, object]:
 
 # mmengine logs the name of a loader without its first ten letters, hence `load_from_...`.
 def load_from_local(filename: str, map_location: MAP_LOCATION = None) -> object:
-    return load_any(Path(filename).expanduser(), map_location)
+    from mmhrnet import checkpoints
+
+    path = Path(filename).expanduser()
+    if map_location == 'cpu':
+        return _without_program(checkpoints.take(path))
+    return load_any(path, map_location)
 
 
 def load_from_ceph(

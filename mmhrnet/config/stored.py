@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from typing_extensions import Unpack
 
-from mmhrnet.checkpoints import CheckpointError, config_of, load, settings_of
+from mmhrnet.checkpoints import CheckpointError, config_of, read_ahead, settings_of
 from mmhrnet.config.build import find_input_size
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.config.weights import loading
@@ -75,7 +75,7 @@ def is_checkpoint(path: str | Path) -> bool:
 
 def _read(checkpoint: str | Path) -> object:
     with loading(str(checkpoint)):
-        return load(checkpoint, 'cpu')
+        return read_ahead(checkpoint)
 
 
 def _stored(path: Path, with_data: bool) -> Config:

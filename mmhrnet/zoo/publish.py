@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmhrnet.checkpoints import CheckpointError, load, read_config, save
+from mmhrnet.checkpoints import CheckpointError, read_config, save, take
 from mmhrnet.config.build import build_tensor_model
 from mmhrnet.config.stored import make_config_for
 from mmhrnet.errors import ConfigError
@@ -66,8 +66,8 @@ def publish(
         CheckpointError: The checkpoint cannot be read safely.
         FileNotFoundError: No such checkpoint.
     """
-    content = load(checkpoint, 'cpu')
     cfg, _ = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
+    content = take(checkpoint)
     state = choose_weights(content, raw)
     with torch.device('meta'):
         model = build_tensor_model(deepcopy(cfg)).eval()

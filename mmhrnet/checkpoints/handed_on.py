@@ -1,0 +1,31 @@
+"""The checkpoint that was read for its config, kept for whoever loads its weights next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmhrnet.checkpoints.safe import load
+
+_KEPT: dict[tuple[str, int, int], object] = {}  # one at most: by path, time and size of the file
+
+
+def read_ahead(path: str | Path) -> object:
+    """Reads a checkpoint to the CPU, and keeps it for one :func:`take`."""
+    content = load(path, 'cpu')
+    _KEPT.clear()
+    _KEPT[_key(path)] = content
+    return content
+
+
+def take(path: str | Path) -> Any:
+    """The checkpoint on the CPU: the one that was read ahead, unless the file has changed."""
+    return _KEPT.pop(_key(path), None) or load(path, 'cpu')
+
+
+def _key(path: str | Path) -> tuple[str, int, int]:
+    file = Path(path)
+    if not file.is_file():  # `load` says so
+        return str(path), 0, 0
+    status = file.stat()
+    return str(file.resolve()), status.st_mtime_ns, status.st_size
