@@ -405,8 +405,8 @@ def test_the_advice_on_the_order_of_categories_works(use: Callable, tmp_path: Pa
 
 def test_images_of_a_secret_test_need_no_annotations(use: Callable) -> None:
     cfg = use(MASK_RCNN, {'images': coco()['images']})
-    cfg.test_dataloader.dataset = cfg.train_dataloader.dataset
-    cfg.test_evaluator.format_only = True
+    data = cfg.test_dataloader.dataset = cfg.train_dataloader.dataset
+    cfg.test_evaluator.update(format_only=True, ann_file=f'{data.data_root}/{data.ann_file}')
     check_data(cfg, ('test_dataloader',))
     cfg.test_evaluator.format_only = False
     one_error(lambda: check_data(cfg, ('test_dataloader',)), "no 'annotations'")
@@ -559,6 +559,7 @@ def classification(base: Callable, tmp_path: Path) -> Config:
         type='CustomDataset', data_root=str(tmp_path), data_prefix='images', split=''
     )
     cfg.model.head.num_classes = 2
+    cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1,)
     return cfg
 
 

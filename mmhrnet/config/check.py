@@ -267,7 +267,8 @@ def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
 def _check_evaluator(cfg: Config, loader: str) -> None:
     """An evaluator that an own config forgot still reads the file of its base.
 
-    Of several, as for panoptic segmentation, one that reads the data set's file is enough.
+    Of several, as for panoptic segmentation, one that reads the data set's file is enough. Some
+    configs name another copy of the file, which is only a warning if it exists.
     """
     names = [
         (d.get('data_root') or '', d.ann_file)
@@ -279,10 +280,13 @@ def _check_evaluator(cfg: Config, loader: str) -> None:
     read = [part.ann_file for part in dicts(cfg.get(evaluator)) if part.get('ann_file')]
     known = {Path(file).resolve() for file in files}
     if files and read and known.isdisjoint(Path(file).resolve() for file in read):
-        raise ConfigError(
+        text = (
             f'{evaluator} takes the annotations of {read[0]}, but {loader} reads {files[0]}: set '
             f'{evaluator}=dict(ann_file={files[0]!r})'
         )
+        if not any(Path(file).is_file() for file in read):
+            raise ConfigError(text)
+        LOGGER.warning('%s, unless both describe the same images', text)
 
 
 def _paths(dataset: ConfigDict) -> Iterator[Path]:

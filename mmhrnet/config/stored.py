@@ -22,7 +22,8 @@ from mmhrnet.walk import dicts
 
 LOGGER = logging.getLogger(__name__)
 SUFFIXES = ('.pth', '.pt', '.safetensors')
-RUN = re.compile(r'([\w.-]+)_\d{8}_\d{6}')  # MMEngine's name of a run: that of its config, time
+# MMEngine's name of a run: that of its config, ours of a later run in a process, and the time.
+RUN = re.compile(r'([\w.-]+?)(?:\.run\d+)?_\d{8}_\d{6}')
 HASH = re.compile(r'-[0-9a-f]{8}$')  # at the end of the names of published files
 SIZES = {'input size', 'heatmaps'}  # facts that an option with such a name may change
 SIZE_OPTIONS = ('pipeline', 'crop_size', 'input_size', 'heatmap_size', 'scale')

@@ -34,6 +34,6 @@ def _name_anew(cfg: Config) -> None:
     if number == 1:
         return
     name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
-    cfg.experiment_name = f'{name}_{number}'
+    cfg.experiment_name = f'{name}.run{number}'
     if isinstance(cfg.get('visualizer'), dict):
         cfg.visualizer.pop('name', None)  # MMEngine then takes the experiment's
