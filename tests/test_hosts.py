@@ -78,6 +78,7 @@ def test_python_takes_no_notice_of_hosts() -> None:
 
 
 def test_concatenation_is_bit_equal_to_mmsegs_head(randomized: object) -> None:
+    init_default_scope('mmseg')  # where the head looks for its loss
     widths = [4, 8, 16, 32]
     head = host_class('mmseg.models.decode_heads.FCNHead')
     common = dict(num_classes=5, dropout_ratio=-1, concat_input=False, align_corners=False)
