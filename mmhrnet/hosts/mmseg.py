@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,9 @@ def draw(
 ) -> np.ndarray:
     from mmhrnet.hosts.captions import legend
 
-    picture = draw_sample(visualizer, image, sample, look, with_labels=False)
+    writes_names = 'with_labels' in signature(visualizer.add_datasample).parameters  # from 1.2.2
+    options = dict(with_labels=False) if writes_names else {}
+    picture = draw_sample(visualizer, image, sample, look, **options)
     meta = visualizer.dataset_meta
     entries = list(zip(meta['classes'], meta['palette']))
     shown: Sequence[int] = range(len(entries))
