@@ -34,6 +34,7 @@ from torch import nn
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmhrnet import checkpoints
+from mmhrnet.config.check import check_weights
 from mmhrnet.errors import TrainingError
 from mmhrnet.training.hooks import durable_files, seeded_batches
 from mmhrnet.training.hooks.latest import newest_intact
@@ -260,6 +261,26 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
     assert got.model.seen == expected.model.seen[12:]
     assert dict(flat(random_state_of(got))) == dict(flat(random_state_of(expected)))
     assert names(parts) == names(whole)
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_checkpoint_to_start_from_is_read_once(
+    resume: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config(tmp_path))
+    opened: list[str] = []
+    read = torch.load
+
+    def load(file: Any, *args: Any, **options: Any) -> Any:
+        opened.append(Path(file.name).name)
+        return read(file, *args, **options)
+
+    monkeypatch.setattr(torch, 'load', load)
+    start = dict(resume=True) if resume else dict(load_from=str(tmp_path / 'iter_18.pth'))
+    cfg = config(tmp_path if resume else tmp_path / 'next', **start)
+    check_weights(cfg)
+    run(cfg)
+    assert opened.count('iter_18.pth') == 1
 
 
 @pytest.mark.parametrize('fast', [False, True])

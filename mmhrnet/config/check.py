@@ -16,7 +16,7 @@ from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
 from torch.utils.data import DataLoader
 
-from mmhrnet.checkpoints import CheckpointError
+from mmhrnet.checkpoints import CheckpointError, read_ahead
 from mmhrnet.config.dataset.check import check_contents
 from mmhrnet.config.processes import is_first
 from mmhrnet.errors import ConfigError, UserError, suggest
@@ -127,9 +127,17 @@ def check_weights(cfg: Config) -> None:
             ) from error
     if cfg.get('load_from'):  # to resume too
         try:
-            CheckpointLoader.load_checkpoint(cfg.load_from, map_location='cpu', logger='silent')
+            _read(cfg.load_from)
         except (OSError, CheckpointError) as error:
             raise ConfigError(f'{cfg.load_from} cannot be loaded: {error}') from error
+
+
+def _read(checkpoint: str) -> None:
+    """Reads a file for the runner, too; of anything else, MMEngine keeps what it downloads."""
+    if Path(checkpoint).is_file():
+        read_ahead(checkpoint)
+    else:
+        CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
 
 
 def check_device(device: str | None) -> str:

@@ -57,11 +57,11 @@ def _candidates(folders: list[Path]) -> list[Path]:
 def _damage(path: Path) -> str | None:
     """Why a training cannot resume from it; loading also compares the checksums."""
     try:
-        content = checkpoints.load(path, 'cpu')
+        content = checkpoints.read_ahead(path)
         checkpoints.state_of(content)
     except (checkpoints.CheckpointError, OSError) as error:
         text = str(error).partition('\n')[0]
         return text if str(path) in text else f'{path}: {text}'
-    if not {'meta', 'message_hub'} <= content.keys():
+    if not isinstance(content, dict) or not {'meta', 'message_hub'} <= content.keys():
         return f'{path} contains only weights'
     return None
