@@ -1,5 +1,5 @@
 # `make demo` and `make test` each set up everything from nothing.
-.PHONY: demo test test-fast test-all matrix reliability lint docs setup clean
+.PHONY: demo test test-fast test-all matrix reliability gpu lint docs setup clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -42,6 +42,10 @@ reliability: setup
 	rm -f $(FIGURES)
 	$(PY) -m pytest -m '' --figures $(FIGURES) $(PROMISES:%=tests/test_%.py)
 	$(PY) tests/reliability_page.py $(FIGURES) docs/reliability.md
+
+# What is right and how fast it is on the GPU of this machine, in 20 minutes; writes docs/gpu.md.
+gpu: setup
+	$(PY) tools/benchmark.py --gpu
 
 lint: setup
 	$(PY) -m ruff check .

@@ -45,6 +45,7 @@ TWO_IMAGES = ['test_dataloader.dataset.indices=2']
 NOT_RUN = {  # the reason, by how the command begins
     'make': 'it is what runs these tests, or hours',
     'python tools/download_dataset.py coco': 'gigabytes of downloads',
+    'python tools/benchmark.py --gpu': 'it needs a GPU; test_gpu.py runs it on a CPU',
     'python -m mmhrnet run': 'needs a checkout of MMDetection; test_bridges.py runs a script',
 }
 
@@ -292,6 +293,8 @@ def test_python_of_the_documentation_runs(
     from mmhrnet import HRNet
     from mmhrnet.deploy import export
 
+    if '.cuda()' in code and not torch.cuda.is_available():
+        pytest.skip('it needs a GPU')
     monkeypatch.chdir(workspace)
     if code.startswith('_base_'):
         folder = '.' if "'configs/" in code else 'configs/mmdet'

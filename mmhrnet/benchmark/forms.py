@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmhrnet.benchmark.networks import Case, Networks
-from mmhrnet.deploy import PORTABLE, Rewrites, export, load, optimize
+from mmhrnet.deploy import PORTABLE, Rewrites, capture, export, load, optimize
 from mmhrnet.deploy.export import FORMATS, compiler_problem, trace
 from mmhrnet.deploy.optimize import FORMS as REWRITTEN
 from mmhrnet.models import HRNet
@@ -36,7 +36,8 @@ class Form(NamedTuple):
         sides: Whose networks run in this form.
         device: The only type of device that it runs on, or None for all.
         compiles: Whether the time to build it is that of a compilation.
-        file: Whether it is a file, which takes one tensor and manages its own memory.
+        sealed: Whether it is a file or a CUDA graph, which takes one tensor and manages its own
+            memory.
         package: The library that it needs.
     """
 
@@ -45,7 +46,7 @@ class Form(NamedTuple):
     sides: Literal['both', 'ours', 'theirs'] = 'both'
     device: str | None = None
     compiles: bool = False
-    file: bool = False
+    sealed: bool = False
     package: str = 'torch'
 
 
@@ -89,13 +90,19 @@ def _channels_last(net: nn.Module, _: object) -> Run:
 def _compiled(
     net: nn.Module, _: object, mode: str | None = None, options: dict | None = None
 ) -> Run:
-    torch._dynamo.reset()
-    compiled = torch.compile(in_channels_last(net), mode=mode, options=options)
+    net = in_channels_last(net)
+
+    def call(x: Input) -> Sequence[Tensor]:
+        return net(x)
+
+    # Dynamo keeps what it compiled with the code object. With its own, no contestant checks, or
+    # throws away, what belongs to another.
+    call.__code__ = call.__code__.replace()
+    compiled = torch.compile(call, mode=mode, options=options)
     return lambda x: compiled(to_channels_last(x))
 
 
 def _modules_compiled(net: nn.Module, _: object) -> Run:
-    torch._dynamo.reset()
     for part in net.modules():
         if isinstance(part, HRNet):
             part.compile_modules()
@@ -109,6 +116,10 @@ def _deploy(net: nn.Module, _: object, rewrites: Rewrites | None = None) -> Run:
 
 def _deploy_compiled(net: nn.Module, _: object, mode: str | None = None) -> Run:
     return _compiled(optimize(net, PORTABLE, inplace=True), _, mode)
+
+
+def _captured(net: nn.Module, x: Tensor, parallel: bool, rewrites: Rewrites | None = None) -> Run:
+    return capture(net, x.shape, parallel=parallel, rewrites=rewrites)
 
 
 def _packaged(net: nn.Module, x: Tensor) -> Run:
@@ -174,12 +185,24 @@ def _turned(rewrite: str, on: bool) -> Form:
     return Form(make, 'deploy, but for one rewrite', 'ours')
 
 
+def _graph(parallel: bool, what: str, rewrites: Rewrites | None = None) -> Form:
+    make = partial(_captured, parallel=parallel, rewrites=rewrites)
+    return Form(make, what, 'ours', 'cuda', sealed=True)
+
+
+CUDNN = Rewrites(cudnn_kernels=True)
 INFERENCE = {
     'eager': Form(_eager, 'as it is, NCHW'),
     'channels_last': Form(_channels_last, 'in NHWC order'),
     'compile': Form(_compiled, 'torch.compile, NHWC', compiles=True),
     'max-autotune': Form(
         partial(_compiled, mode='max-autotune'), 'torch.compile, longest search', compiles=True
+    ),
+    'reduce-overhead': Form(
+        partial(_compiled, mode='reduce-overhead'),
+        'torch.compile, NHWC, in CUDA graphs',
+        device='cuda',
+        compiles=True,
     ),
     'frozen': Form(
         partial(_compiled, options={'freezing': True}),
@@ -197,9 +220,18 @@ INFERENCE = {
         'cuda',
         compiles=True,
     ),
-    'packaged': Form(_packaged, 'a file compiled by AOTInductor', 'ours', compiles=True, file=True),
-    'onnxruntime': Form(_onnxruntime, 'ONNX file', device='cpu', file=True, package='onnxruntime'),
-    'openvino': Form(_openvino, 'ONNX file', device='cpu', file=True, package='openvino'),
+    'graph': _graph(False, 'mmhrnet.deploy.capture, one stream'),
+    'streams': _graph(True, 'mmhrnet.deploy.capture'),
+    'deploy-cudnn': Form(partial(_deploy, rewrites=CUDNN), 'deploy, cuDNN adds', 'ours', 'cuda'),
+    'graph-cudnn': _graph(False, 'graph, cuDNN adds', CUDNN),
+    'streams-cudnn': _graph(True, 'streams, cuDNN adds', CUDNN),
+    'packaged': Form(
+        _packaged, 'a file compiled by AOTInductor', 'ours', compiles=True, sealed=True
+    ),
+    'onnxruntime': Form(
+        _onnxruntime, 'ONNX file', device='cpu', sealed=True, package='onnxruntime'
+    ),
+    'openvino': Form(_openvino, 'ONNX file', device='cpu', sealed=True, package='openvino'),
 }
 TRAINING = {
     'eager': Form(_eager, 'as it is, NCHW'),
@@ -237,4 +269,4 @@ def _runs_here(form: Form, case: Case, device: str) -> bool:
         return False
     if form.compiles and device == 'cpu' and compiler_problem():
         return False
-    return not (form.file and case.takes_maps)
+    return not (form.sealed and case.takes_maps)

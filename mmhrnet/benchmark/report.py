@@ -47,10 +47,9 @@ class Row(NamedTuple):
 def cells(row: Row, machine: Machine) -> tuple[str, ...]:
     timing = row.timing
     share = row.macs / timing.median / machine.macs_per_second
-    spread = f'{timing.low * 1e3:.1f} to {timing.high * 1e3:.1f}'
     return (
         row.name,
-        f'{timing.median * 1e3:.1f} ({spread})',
+        f'{_ms(timing.median)} ({_ms(timing.low)} to {_ms(timing.high)})',
         f'{row.batch / timing.median:.1f}',
         f'{row.ratio:.2f}',
         f'{share:.0%}',
@@ -58,6 +57,10 @@ def cells(row: Row, machine: Machine) -> tuple[str, ...]:
         '-' if row.seconds_to_compile is None else f'{row.seconds_to_compile:.0f}',
         f'{row.difference:.0e}',
     )
+
+
+def _ms(seconds: float) -> str:
+    return f'{seconds * 1e3:.{1 if seconds > 0.01 else 3}f}'
 
 
 def results_table(rows: Sequence[Row], machine: Machine, title: str) -> Table:

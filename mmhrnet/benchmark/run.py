@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -34,6 +35,7 @@ from mmhrnet.terminal import CONSOLE
 
 FORMS = {'inference': INFERENCE, 'training': TRAINING, 'rewrites': REWRITES}
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+OnError = Callable[[str, Exception], None]
 ROUNDS, QUICK_ROUNDS = 15, 5
 WIDTH = 140  # characters of a table
 
@@ -51,6 +53,9 @@ def benchmark(
     device: Literal['cpu', 'cuda'] | None = None,
     rounds: int | None = None,
     quick: bool = False,
+    names: Sequence[str] = (),
+    cache: bool = False,
+    on_error: OnError | None = None,
     out: str | Path = 'work_dirs/benchmark',
 ) -> list[Row]:
     """Times a network of every library in every form, prints and writes the tables.
@@ -67,6 +72,10 @@ def benchmark(
         device: 'cpu' or 'cuda'; None is the GPU where there is one.
         rounds: Samples of each contestant.
         quick: Use fewer forms and samples: three minutes on two cores.
+        names: Contestants like 'timm compile'; by default all of the forms.
+        cache: Use the compiler's cache. Without, all is compiled anew, and the table says how long
+            that takes.
+        on_error: Takes the name of a contestant that cannot run, and why; by default that raises.
         out: Folder for ``<case>.md``, ``.json`` and ``.png``.
 
     Returns:
@@ -93,11 +102,13 @@ def benchmark(
     here = measure_machine(device, dtype)
     if any(form.compiles for form in chosen.values()):
         _warm_up_compiler(device)
+    samples = rounds or (QUICK_ROUNDS if quick else ROUNDS)
     rows = []
     for shape, batch in product(shapes or (setting.shape,), batches):
         x = make_input(setting, arch, batch, shape, like)
         everybody = list(contestants(networks, chosen, setting, device))
-        new = _measure(everybody, x, rounds or (QUICK_ROUNDS if quick else ROUNDS), device, train)
+        everybody = [one for one in everybody if not names or one.name in names]
+        new = _measure(everybody, x, samples, device, train, cache, on_error)
         macs = count_macs(networks.ours, x) * (3 if train else 1)  # backward is twice forward
         new = [row._replace(shape=shape, batch=batch, macs=macs, params=params) for row in new]
         title = f'{setting.title}: {arch}, {batch} x {shape[0]}x{shape[1]}'
@@ -126,19 +137,33 @@ def _warm_up_compiler(device: str) -> None:
 
 
 def _measure(
-    everybody: list[Contestant], x: Input, rounds: int, device: str, train: bool
+    everybody: list[Contestant],
+    x: Input,
+    rounds: int,
+    device: str,
+    train: bool,
+    cache: bool,
+    on_error: OnError | None,
 ) -> list[Row]:
     runs: dict[str, Callable[[], object]] = {}
     outputs, peaks = {}, {}
+    torch._dynamo.reset()  # what was compiled for the workload before
     with torch.set_grad_enabled(train):
         for one in everybody:
-            with fresh_inductor_cache(), CONSOLE.status(f'{one.name} ...'):
-                run = one.build(x)
+            try:
+                with nullcontext() if cache else fresh_inductor_cache(), _status(one):
+                    run = one.build(x)
+                outputs[one.name] = [y.detach().float().cpu() for y in run(x)]
+            except Exception as error:
+                if on_error is None:
+                    raise
+                on_error(one.name, error)
+                continue
             runs[one.name] = partial(run, x)
-            outputs[one.name] = [y.detach().float().cpu() for y in run(x)]
-            peaks[one.name] = None if one.form.file else peak_memory(runs[one.name], device)
+            peaks[one.name] = None if one.form.sealed else peak_memory(runs[one.name], device)
         timings = interleaved(runs, rounds, device)
-    first = everybody[0].name
+    everybody = [one for one in everybody if one.name in runs]
+    first = everybody[0].name if everybody else ''
     return [
         Row(
             name=one.name,
@@ -146,11 +171,15 @@ def _measure(
             timing=timings[one.name],
             ratio=timings[first].median / timings[one.name].median,
             memory=peaks[one.name],
-            seconds_to_compile=one.seconds_to_build if one.form.compiles else None,
+            seconds_to_compile=one.seconds_to_build if one.form.compiles and not cache else None,
             difference=difference(outputs[one.name], outputs[first]),
         )
         for one in everybody
     ]
+
+
+def _status(one: Contestant) -> AbstractContextManager:
+    return CONSOLE.status(f'{one.name} ...')
 
 
 def count_macs(network: nn.Module, x: Input) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -91,6 +92,7 @@ def benchmark(parser: ArgumentParser) -> Call:
     mmseg, mmpretrain and timm. Writes Markdown, JSON and a picture.
     """
     from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark
+    from mmhrnet.benchmark.gpu import part_names, prove
     from mmhrnet.models import list_archs
 
     parser.add_argument('case', nargs='?', choices=list(CASES), default='pose')
@@ -115,8 +117,24 @@ def benchmark(parser: ArgumentParser) -> Call:
     add(parser, '--device', choices=['cpu', 'cuda'])
     parser.add_argument('--rounds', type=int, help='samples of each')
     parser.add_argument('--quick', action='store_true', help='three minutes on two cores')
-    parser.add_argument('--out', default='work_dirs/benchmark', help='folder for the results')
-    return benchmark
+    parser.add_argument('--gpu', action='store_true', help='everything about this GPU, on one page')
+    parser.add_argument('--parts', nargs='+', choices=part_names(), default=[], help='of --gpu')
+    parser.add_argument('--minutes', type=float, default=20, help='for --gpu')
+    out = 'folder for the results; of --gpu, the page; default: work_dirs/benchmark, docs/gpu.md'
+    parser.add_argument('--out', help=out)
+
+    def call(gpu: bool, parts: list[str], minutes: float, out: str | None, **args: Any) -> None:
+        if not gpu:
+            benchmark(out=out or 'work_dirs/benchmark', **args)
+        elif not prove(
+            parts=parts,
+            device=args['device'] or 'cuda',
+            minutes=minutes,
+            out=out or 'docs/gpu.md',
+        ):
+            sys.exit(1)
+
+    return call
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -58,9 +58,9 @@ class DeployHRModule(nn.Module):
 
     def forward(self, xs: Sequence[Tensor]) -> list[Tensor]:
         xs = [branch(x) for branch, x in zip(self.branches, xs)]
-        return [self._fuse(dst, xs) for dst in range(len(self.paths))]
+        return [self.fuse(dst, xs) for dst in range(len(self.paths))]
 
-    def _fuse(self, dst: int, xs: Sequence[Tensor]) -> Tensor:
+    def fuse(self, dst: int, xs: Sequence[Tensor]) -> Tensor:
         """Stream dst: itself, what comes from below upsampled, what comes from above."""
         paths = self.paths[dst]
         sizes = [x.shape[2:] for x in xs[dst:]]

@@ -17,6 +17,8 @@ class Rewrites:
         fused_kernels: On a CPU in float32, oneDNN adds, applies ReLU and writes in one pass, with
             weights packed for the size of the input. Elsewhere, and under torch.compile, plain
             operations run.
+        cudnn_kernels: On a GPU, cuDNN adds the bias and the shortcut and applies ReLU in the kernel
+            of the convolution. Not where gradients are needed, nor under autocast.
         nested_upsampling: Nearest upsampling octave by octave, adding on the way, so that most
             additions happen on small maps.
         commute_upsampling: The 1x1 convolution of HRNetV2 and HRNetV2p before the upsampling and
@@ -32,6 +34,7 @@ class Rewrites:
     channels_last: bool = True
     fold_norms: bool = True
     fused_kernels: bool = True
+    cudnn_kernels: bool = False
     nested_upsampling: bool = True
     commute_upsampling: bool = True
     banded_upsampling: bool = True

@@ -30,13 +30,17 @@ class ConvUnit(nn.Module):
         if folded is not None:
             conv, norm = folded, None
         self.conv, self.norm, self.relu = conv, norm, relu
-        self.fused = rewrites.fused_kernels and norm is None and type(conv) is nn.Conv2d
+        plain = norm is None and type(conv) is nn.Conv2d
+        self.fused = rewrites.fused_kernels and plain
+        self.cudnn = rewrites.cudnn_kernels and plain and relu  # it has none without ReLU
         self._packed: Tensor | None = None
         self._packed_for: torch.Size | None = None
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         if self.fused and _onednn_takes(x):
             return self._onednn(x, add)
+        if self.cudnn and _cudnn_takes(x):
+            return self._cudnn(x, add)
         y = self.conv(x)
         y = y if self.norm is None else self.norm(y)
         y = y if add is None else y.add_(add)
@@ -55,6 +59,13 @@ class ConvUnit(nn.Module):
         return ops._convolution_pointwise_.binary(
             add, x, weight, bias, *geometry, 'add', 1.0, then, [], ''
         )
+
+    def _cudnn(self, x: Tensor, add: Tensor | None) -> Tensor:
+        conv: Any = self.conv
+        geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
+        if add is None:
+            return torch.cudnn_convolution_relu(x, conv.weight, conv.bias, *geometry)
+        return torch.cudnn_convolution_add_relu(x, conv.weight, add, 1.0, conv.bias, *geometry)
 
     def _pack(self, shape: torch.Size, geometry: tuple[object, ...]) -> None:
         """Packs the weight for inputs of a shape; packed for another, it may run 50 times slower.
@@ -91,6 +102,17 @@ def _onednn_takes(x: Tensor) -> bool:
         and not torch.is_autocast_enabled('cpu')
         and torch._C._get_mkldnn_enabled()
         and ONEDNN
+    )
+
+
+def _cudnn_takes(x: Tensor) -> bool:
+    return bool(
+        not torch.compiler.is_compiling()
+        and x.is_cuda
+        and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled('cuda')
+        and torch.backends.cudnn.enabled
     )
 
 
