@@ -112,6 +112,7 @@ TABLES = {  # in order of value
 }
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], batches=[1], precision='fp32', rounds=1)
 DETECTOR = dict(arch='w18')  # the smallest that mmdet has a config of
+CHECKING = 0.5  # of the time, at most, before the tables
 SLOW = 'max-autotune'  # its search must run alone
 
 
@@ -165,7 +166,7 @@ def _environment() -> Iterator[None]:
     wanted = {
         'TORCHINDUCTOR_CACHE_DIR': str(Path('work_dirs/gpu/cache').resolve()),
         'TORCHINDUCTOR_COMPILE_THREADS': str(min(4, cores)),
-        'OMP_NUM_THREADS': str(min(4, cores)),
+        'OMP_NUM_THREADS': str(min(2, cores)),
         'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
     }
     before = {name: os.environ.get(name) for name in wanted}
@@ -182,19 +183,26 @@ def _environment() -> Iterator[None]:
 
 def _results(chosen: Sequence[str], device: Device, end: float) -> Iterator[Result]:
     """First those of the checks, in the order in which they end, then the tables."""
-    import torch
-
     tables = [name for name in chosen if name in TABLES]
     compiling = [(name, one) for name in tables for one in _to_compile(name, device)]
     jobs: list[Job] = [Job(f'{name} {one}', name, device, one) for name, one in compiling]
     checks = [Job(name, name, device) for name in chosen if name in CHECKS]
-    at_once = max(1, (os.cpu_count() or 1) // 2) if torch.cuda.is_available() else 1
-    for job in _side_by_side([*checks, *jobs], at_once, end):
+    # One that hangs must not use up the time of the tables.
+    now = time.monotonic()
+    pause = now + (end - now) * CHECKING if tables else end
+    for job in _side_by_side([*jobs, *checks], _at_once(), pause):
         if job.contestant is None:
             yield job.result()
     for name in tables:
         for job in _side_by_side([Job(name, name, device)], 1, end):
             yield job.result()
+
+
+def _at_once() -> int:
+    """Processes that compile and check at a time: they need cores more than the GPU."""
+    import torch
+
+    return max(1, (os.cpu_count() or 1) - 4) if torch.cuda.is_available() else 1
 
 
 def _to_compile(name: str, device: Device) -> list[str]:
