@@ -167,7 +167,6 @@ def _environment() -> Iterator[None]:
         'TORCHINDUCTOR_CACHE_DIR': str(Path('work_dirs/gpu/cache').resolve()),
         'TORCHINDUCTOR_COMPILE_THREADS': str(min(4, cores)),
         'OMP_NUM_THREADS': str(min(2, cores)),
-        'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
