@@ -84,7 +84,8 @@ def test_two_actions_after_one_import_are_both_done(
 def test_reasons_name_every_bridge() -> None:
     mmengine = ('build', 'checkpoint', 'configs', 'fsdp', 'mmcv_ops', 'packages', 'paths')
     names = ['mmcv_ext', 'host_bounds', *(f'mmengine_{name}' for name in mmengine)]
-    assert list(bridge_reasons()) == [*names, 'mmpose_circles', 'pycocotools', 'xtcocotools']
+    names += ['mmpose_circles', 'mmpretrain_transformers', 'pycocotools', 'xtcocotools']
+    assert list(bridge_reasons()) == names
 
 
 HOST = """
@@ -276,6 +277,52 @@ def test_mmpose_draws_keypoints(backend: str) -> None:
     sample = PoseDataSample(pred_instances=found)
     visualizer.add_datasample('image', image, sample, draw_gt=False, draw_bbox=False)
     assert all(visualizer.get_image()[y, x].any() for x, y in joints[0].astype(int))
+
+
+# What mmpretrain imports, but for three functions that transformers has removed.
+TRANSFORMERS = """
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+
+REMOVED = 'apply_chunking_to_forward', 'find_pruneable_heads_and_indices', 'prune_linear_layer'
+
+class Model:
+    from_config = from_pretrained = print
+
+class Any(type(sys)):
+    __path__ = []
+
+    def __getattr__(self, name):
+        if name in REMOVED or name.startswith('__'):
+            raise AttributeError(name)
+        return Model if name == '_BaseAutoModelClass' else type(name, (Model,), {})
+
+class Finder(MetaPathFinder, Loader):
+    def find_spec(self, name, *_):
+        there = name.startswith('transformers.') and not name.endswith(REMOVED)
+        return ModuleSpec(name, self) if there else None
+
+    def create_module(self, spec):
+        return Any(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.append(Finder())
+sys.modules[__name__].__class__ = Any
+"""
+
+
+def test_mmpretrain_beside_a_transformers_without_its_names(tmp_path: Path) -> None:
+    fake_fork(tmp_path, 'transformers', '5.0.0', 'transformers')
+    (tmp_path / 'transformers/__init__.py').write_text(TRANSFORMERS)
+    code = (
+        'import {}mmpretrain.models, mmdet.models; print(mmdet.models.BaseReID.__base__.__name__)'
+    )
+    assert 'NoneType takes no arguments' in python(code.format(''), tmp_path).stderr
+    result = python(code.format('mmhrnet, '), tmp_path)
+    assert result.stdout.strip() == 'ImageClassifier', result.stderr
 
 
 def keypoints(offset: float, area: float) -> tuple[COCO, COCO]:

@@ -18,6 +18,7 @@ from mmhrnet.bridges import (
     mmengine_packages,
     mmengine_paths,
     mmpose_circles,
+    mmpretrain_transformers,
     pycocotools,
     xtcocotools,
 )
@@ -33,6 +34,7 @@ BRIDGES = (
     mmengine_packages,
     mmengine_paths,
     mmpose_circles,
+    mmpretrain_transformers,
     pycocotools,
     xtcocotools,
 )
