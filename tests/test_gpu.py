@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mmhrnet import HRNet
 from mmhrnet.benchmark import INFERENCE, TRAINING, benchmark, gpu
+from mmhrnet.benchmark.forms import training
 from mmhrnet.benchmark.gpu_checks import CHECKS, Case
 from mmhrnet.benchmark.gpu_page import Result, write_page
 from mmhrnet.benchmark.measure import Machine, Timing
@@ -68,10 +70,10 @@ def test_a_graph_needs_a_gpu(net: nn.Module) -> None:
 
 
 @NEEDS_GPU
-@pytest.mark.parametrize('cudnn', [False, True])
+@pytest.mark.parametrize('fused', [False, True])
 @pytest.mark.parametrize('parallel', [False, True])
-def test_a_graph_replays_the_deploy_form(net: nn.Module, parallel: bool, cudnn: bool) -> None:
-    net, rewrites = net.cuda(), Rewrites(cudnn_kernels=cudnn)
+def test_a_graph_replays_the_deploy_form(net: nn.Module, parallel: bool, fused: bool) -> None:
+    net, rewrites = net.cuda(), Rewrites(fused_kernels=fused)
     shapes = ((1, 3, 64, 96), (2, 3, 96, 64), (1, 3, 65, 97))  # no graph for the last
     captured = capture(net, *shapes[:2], parallel=parallel, rewrites=rewrites)
     for shape in (*shapes, *shapes):
@@ -110,6 +112,30 @@ def test_a_contestant_that_cannot_run_does_not_stop_the_others(
     assert list(errors) == ['mmhrnet deploy']
     with pytest.raises(RuntimeError, match='no kernel'):
         benchmark('pose', forms=['deploy'], **arguments)
+
+
+def test_what_did_not_compile_is_left_out_of_its_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu, '_to_compile', lambda name, _: [f'timm {name}'])
+    monkeypatch.setattr(gpu, '_side_by_side', lambda jobs, *_: iter(jobs))  # none of them starts
+    results = list(gpu._results(['ops', 'batch1', 'batch64'], 'cuda', 0))
+    said = {result.name: result.errors for result in results}
+    late = 'no time was left'
+    assert said['ops'] == [late]
+    assert said['batch1'] == [late, 'timm batch1: it did not compile']
+    assert said['batch64'] == [late, 'timm batch64: it did not compile']
+
+
+@NEEDS_GPU
+def test_a_graph_of_training_steps_trains(net: nn.Module) -> None:
+    x = torch.rand(2, 3, 64, 64, device='cuda')
+    make = training(TRAINING['graph'], torch.float32).make
+    plain = deepcopy(net).cuda().train()
+    step = make(net.cuda().train(), x)
+    for scale in (1, 2):
+        assert difference(step(scale * x), plain(scale * x)) < 1e-3  # TF32
 
 
 def test_a_check_that_fails_is_recorded_and_the_next_one_runs(
@@ -158,6 +184,10 @@ def test_parts_run_in_processes_and_write_a_page(
     assert not gpu.prove(parts=['ops', 'batch1'], device='cpu', minutes=0, out=tmp_path / 'page.md')
     page = json.loads((tmp_path / 'page.json').read_text())
     assert [part['errors'] for part in page['parts']] == [['no time was left']] * 2
+    assert gpu.prove(parts=['ops'], device='cpu', out=tmp_path / 'page.md')
+    page = json.loads((tmp_path / 'page.json').read_text())
+    found = [(part['name'], part['errors']) for part in page['parts']]
+    assert found == [('ops', []), ('batch1', ['no time was left'])]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mmhrnet.benchmark.networks import Case, Networks
 from mmhrnet.deploy import PORTABLE, Rewrites, capture, export, load, optimize
+from mmhrnet.deploy.capture import record
 from mmhrnet.deploy.export import FORMATS, compiler_problem, trace
 from mmhrnet.deploy.optimize import FORMS as REWRITTEN
 from mmhrnet.models import HRNet
@@ -38,6 +39,7 @@ class Form(NamedTuple):
         compiles: Whether the time to build it is that of a compilation.
         sealed: Whether it is a file or a CUDA graph, which takes one tensor and manages its own
             memory.
+        replays: Whether whole training steps are one CUDA graph.
         package: The library that it needs.
     """
 
@@ -47,6 +49,7 @@ class Form(NamedTuple):
     device: str | None = None
     compiles: bool = False
     sealed: bool = False
+    replays: bool = False
     package: str = 'torch'
 
 
@@ -114,12 +117,12 @@ def _deploy(net: nn.Module, _: object, rewrites: Rewrites | None = None) -> Run:
     return _channels_last(fast, _) if rewrites is None or rewrites.channels_last else fast
 
 
-def _deploy_compiled(net: nn.Module, _: object, mode: str | None = None) -> Run:
-    return _compiled(optimize(net, PORTABLE, inplace=True), _, mode)
+def _deploy_compiled(net: nn.Module, _: object) -> Run:
+    return _compiled(optimize(net, PORTABLE, inplace=True), _)
 
 
-def _captured(net: nn.Module, x: Tensor, parallel: bool, rewrites: Rewrites | None = None) -> Run:
-    return capture(net, x.shape, parallel=parallel, rewrites=rewrites)
+def _captured(net: nn.Module, x: Tensor, parallel: bool = True) -> Run:
+    return capture(net, x.shape, parallel=parallel)
 
 
 def _packaged(net: nn.Module, x: Tensor) -> Run:
@@ -174,8 +177,11 @@ class _TrainingStep:
 def training(form: Form, precision: torch.dtype) -> Form:
     """The form with whole training steps instead of forward passes."""
 
-    def make(net: nn.Module, x: Input) -> Run:
-        return _TrainingStep(net, form.make(net, x), precision)
+    def make(net: nn.Module, x: Any) -> Run:
+        step: Run = _TrainingStep(net, form.make(net, x), precision)
+        if form.replays:
+            step = record(step, x.clone())
+        return step
 
     return form._replace(make=make)
 
@@ -185,12 +191,6 @@ def _turned(rewrite: str, on: bool) -> Form:
     return Form(make, 'deploy, but for one rewrite', 'ours')
 
 
-def _graph(parallel: bool, what: str, rewrites: Rewrites | None = None) -> Form:
-    make = partial(_captured, parallel=parallel, rewrites=rewrites)
-    return Form(make, what, 'ours', 'cuda', sealed=True)
-
-
-CUDNN = Rewrites(cudnn_kernels=True)
 INFERENCE = {
     'eager': Form(_eager, 'as it is, NCHW'),
     'channels_last': Form(_channels_last, 'in NHWC order'),
@@ -213,18 +213,14 @@ INFERENCE = {
     ),
     'deploy': Form(_deploy, 'mmhrnet.deploy.optimize', 'ours'),
     'deploy-compile': Form(_deploy_compiled, 'the same, torch.compile', 'ours', compiles=True),
-    'cuda-graphs': Form(
-        partial(_deploy_compiled, mode='reduce-overhead'),
-        'the same, in CUDA graphs',
+    'graph': Form(
+        partial(_captured, parallel=False),
+        'mmhrnet.deploy.capture, one stream',
         'ours',
         'cuda',
-        compiles=True,
+        sealed=True,
     ),
-    'graph': _graph(False, 'mmhrnet.deploy.capture, one stream'),
-    'streams': _graph(True, 'mmhrnet.deploy.capture'),
-    'deploy-cudnn': Form(partial(_deploy, rewrites=CUDNN), 'deploy, cuDNN adds', 'ours', 'cuda'),
-    'graph-cudnn': _graph(False, 'graph, cuDNN adds', CUDNN),
-    'streams-cudnn': _graph(True, 'streams, cuDNN adds', CUDNN),
+    'streams': Form(_captured, 'mmhrnet.deploy.capture', 'ours', 'cuda', sealed=True),
     'packaged': Form(
         _packaged, 'a file compiled by AOTInductor', 'ours', compiles=True, sealed=True
     ),
@@ -237,6 +233,13 @@ TRAINING = {
     'eager': Form(_eager, 'as it is, NCHW'),
     'channels_last': Form(_channels_last, 'in NHWC order'),
     'compile': Form(_compiled, 'torch.compile, NHWC', compiles=True),
+    'graph': Form(
+        _channels_last,
+        'in NHWC order, a step is one CUDA graph',
+        device='cuda',
+        sealed=True,
+        replays=True,
+    ),
     'modules': Form(_modules_compiled, "each module's torch.compile, NHWC", 'ours', compiles=True),
 }
 REWRITES = {  # the deploy form, and each of its rewrites turned the other way

@@ -3,6 +3,7 @@
 Each part runs in a process of its own, so that one that fails, or breaks its CUDA context, does not
 stop the others. Checks run side by side, with what the tables will need compiled; then the tables
 run alone, one after another, by their value. What is measured is on the disk at once.
+What did not compile in time is left out of its table, where nothing could compile beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mmhrnet.benchmark.gpu_checks import CHECKS
-from mmhrnet.benchmark.gpu_page import Result, is_right, write_page
+from mmhrnet.benchmark.gpu_page import Result, earlier_results, is_right, write_page
 from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.files import write_text
 from mmhrnet.terminal import CONSOLE, last_line
@@ -29,7 +30,7 @@ Device = Literal['cpu', 'cuda']
 RESULTS = Path('work_dirs/gpu')
 POSE = dict(case='pose', shapes=[(256, 192)])
 IMAGES = dict(case='cls', shapes=[(256, 192)])
-GRAPHS = ('graph', 'streams', 'graph-cudnn', 'streams-cudnn')
+GRAPHS = ('graph', 'streams')
 
 
 class Table(NamedTuple):
@@ -47,31 +48,32 @@ class Table(NamedTuple):
 
 
 MORE = ('eager', 'channels_last', 'compile')
-DEPLOY = ('deploy', 'deploy-cudnn', 'deploy-compile')
+DEPLOY = ('deploy', 'deploy-compile')
+STEPS = ('eager', 'channels_last', 'graph')
 TABLES = {  # in order of value
     'batch1': Table(
         POSE | dict(batches=[1], precision='fp16'),
         ['mmpose'],
         ('eager', 'reduce-overhead'),
-        ('eager', 'deploy', 'deploy-cudnn', *GRAPHS, 'cuda-graphs'),
+        ('eager', 'deploy', *GRAPHS),
     ),
     'batch64': Table(
         IMAGES | dict(batches=[64], precision='fp16'),
-        ['timm'],
+        ['timm', 'mmpretrain'],
         MORE,
-        ('eager', 'channels_last', *DEPLOY, 'graph-cudnn'),
+        ('eager', 'channels_last', *DEPLOY, *GRAPHS),
     ),
     'training': Table(
         POSE | dict(batches=[64], precision='fp16', train=True),
         ['mmpose'],
-        MORE,
-        (*MORE, 'modules'),
+        STEPS,
+        STEPS,
     ),
     'faster-rcnn': Table(
         dict(case='faster-rcnn', batches=[4], precision='fp16'),
         ['mmdet'],
         ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'modules'),
+        ('eager', 'channels_last'),
     ),
     'seg-neck': Table(
         dict(case='seg-neck', arch='w48', batches=[4], precision='fp16'),
@@ -89,25 +91,25 @@ TABLES = {  # in order of value
         POSE | dict(batches=[8], precision='fp16'),
         ['mmpose'],
         ('eager', 'reduce-overhead'),
-        ('eager', 'deploy', 'deploy-cudnn', *GRAPHS),
+        ('eager', 'deploy', *GRAPHS),
     ),
     'bf16': Table(
-        POSE | dict(batches=[1, 8, 64], precision='bf16'),
+        POSE | dict(batches=[1, 64], precision='bf16'),
         ['mmpose'],
         ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'deploy-cudnn', *GRAPHS),
+        ('eager', 'channels_last', 'deploy', *GRAPHS),
     ),
     'fp32': Table(
-        POSE | dict(batches=[1, 8, 64], precision='fp32'),
+        POSE | dict(batches=[1, 64], precision='fp32'),
         ['mmpose'],
         ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'deploy-cudnn', *GRAPHS),
+        ('eager', 'channels_last', 'deploy', *GRAPHS),
     ),
     'max-autotune': Table(
         POSE | dict(batches=[1], precision='fp16'),
         ['mmpose'],
         ('eager', 'max-autotune'),
-        ('max-autotune', 'streams-cudnn'),
+        ('max-autotune', 'streams'),
     ),
 }
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], batches=[1], precision='fp32', rounds=1)
@@ -129,6 +131,8 @@ def prove(
 ) -> bool:
     """Runs all parts, or some, and writes the page and, beside it, its JSON after each of them.
 
+    Parts that the JSON there has from earlier runs on the same machine stay on the page.
+
     Args:
         parts: Names of ``part_names()``; default: all.
         device: 'cpu' runs everything that a CPU can, with small networks, to test this command.
@@ -149,12 +153,12 @@ def prove(
         raise ConfigError(f'There is no part {", ".join(unknown)}: use {", ".join(part_names())}')
     end = time.monotonic() + 60 * minutes
     chosen = [name for name in part_names() if not parts or name in parts]
-    results: dict[str, Result] = {}
+    results = {result.name: result for result in earlier_results(device, Path(out))}
     with _environment():
         for result in _results(chosen, device, end):
             results[result.name] = result
             CONSOLE.print(f'{result.name}: {result.state}, {result.seconds:.0f} s', *result.errors)
-            in_order = [results[name] for name in chosen if name in results]
+            in_order = [results[name] for name in part_names() if name in results]
             write_page(in_order, device, Path(out))
     return all(results[name].state == 'passed' for name in chosen if name in CHECKS)
 
@@ -189,12 +193,17 @@ def _results(chosen: Sequence[str], device: Device, end: float) -> Iterator[Resu
     # One that hangs must not use up the time of the tables.
     now = time.monotonic()
     pause = now + (end - now) * CHECKING if tables else end
+    late: dict[str, list[str]] = {name: [] for name in tables}
     for job in _side_by_side([*jobs, *checks], _at_once(), pause):
         if job.contestant is None:
             yield job.result()
+        elif job.result().state != 'measured':
+            late[job.part].append(job.contestant)
     for name in tables:
-        for job in _side_by_side([Job(name, name, device)], 1, end):
-            yield job.result()
+        for job in _side_by_side([Job(name, name, device, without=late[name])], 1, end):
+            result = job.result()
+            result.errors += [f'{one}: it did not compile' for one in late[name]]
+            yield result
 
 
 def _at_once() -> int:
@@ -218,9 +227,14 @@ class Job:
     """A part, or one contestant of a table, in a process of its own."""
 
     def __init__(
-        self, title: str, part: str, device: Device, contestant: str | None = None
+        self,
+        title: str,
+        part: str,
+        device: Device,
+        contestant: str | None = None,
+        without: Sequence[str] = (),
     ) -> None:
-        self.part, self.contestant = part, contestant
+        self.part, self.contestant, self.without = part, contestant, without
         self.path = RESULTS / f'{title.replace(" ", "_")}.json'
         self.path.unlink(missing_ok=True)
         self.device, self.process = device, None
@@ -230,7 +244,7 @@ class Job:
 
     def start(self) -> None:
         context = multiprocessing.get_context('spawn')
-        args = (self.part, self.device, self.path, self.contestant)
+        args = (self.part, self.device, self.path, self.contestant, self.without)
         self.process = context.Process(target=work, args=args)
         self.process.start()
         self.started = time.monotonic()
@@ -278,7 +292,13 @@ def _alive(job: Job) -> bool:
     return job.process is not None and job.process.is_alive()
 
 
-def work(part: str, device: Device, path: Path, contestant: str | None = None) -> None:
+def work(
+    part: str,
+    device: Device,
+    path: Path,
+    contestant: str | None = None,
+    without: Sequence[str] = (),
+) -> None:
     """Runs a part and writes its result, renewed after each step, with its output beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     result, start = Result(part), time.monotonic()
@@ -294,7 +314,8 @@ def work(part: str, device: Device, path: Path, contestant: str | None = None) -
             if part in CHECKS:
                 _check(result, device, save)
             else:
-                _measure(result, device, save, contestant)
+                names = [one for one in TABLES[part].names if one not in without]
+                _measure(result, device, names, alone=contestant)
         except Exception as error:
             traceback.print_exc()
             result.errors.append(_text(error))
@@ -332,9 +353,7 @@ def _check(result: Result, device: Device, save: Callable[[], None]) -> None:
     result.state = 'passed' if right and result.checks else 'failed'
 
 
-def _measure(
-    result: Result, device: Device, save: Callable[[], None], contestant: str | None
-) -> None:
+def _measure(result: Result, device: Device, names: Sequence[str], alone: str | None) -> None:
     import torch
 
     from mmhrnet.benchmark import benchmark
@@ -345,8 +364,8 @@ def _measure(
     if device == 'cpu':
         options = options | SMALL | (DETECTOR if options['case'] == 'faster-rcnn' else {})
     folder = RESULTS / result.name
-    names = TABLES[result.name].names if contestant is None else [contestant]
-    rounds = {} if contestant is None else dict(rounds=1)
+    names = names if alone is None else [alone]
+    rounds = {} if alone is None else dict(rounds=1)
 
     def note(name: str, error: Exception) -> None:
         traceback.print_exception(error)
@@ -358,10 +377,10 @@ def _measure(
         device=device,
         cache=result.name != SLOW,
         on_error=note,
-        out=folder / (contestant or 'all'),
+        out=folder / (alone or 'all'),
         **options | rounds,
     )
     for file in sorted((folder / 'all').glob('*.json')):
         result.tables.append(json.loads(file.read_text()))
-    result.state = 'measured'
-    save()
+    # A contestant alone, of which there is no table, is measured if nothing failed.
+    result.state = 'failed' if alone and result.errors else 'measured'

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from mmhrnet import checkpoints
-from mmhrnet.benchmark.forms import CUDNN, INFERENCE, Form
+from mmhrnet.benchmark.forms import INFERENCE, Form
 from mmhrnet.benchmark.networks import Together
 from mmhrnet.deploy import capture
 from mmhrnet.deploy.export import difference
@@ -204,7 +204,7 @@ def compiled(device: str) -> Iterator[Case]:
 def _shapes(device: str) -> float:
     net, found = network('pose', SMALL).to(device), []
     shapes = ((1, 3, 64, 64), (2, 3, 96, 64), (1, 3, 65, 97))
-    captured = capture(net, *shapes[:2], rewrites=CUDNN)
+    captured = capture(net, *shapes[:2])
     for shape in (*shapes, *shapes):
         x = torch.randn(*shape, device=device)
         found.append(difference(_run(captured, x), _run(net, x)))

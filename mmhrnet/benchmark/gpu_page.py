@@ -19,13 +19,13 @@ from mmhrnet.terminal import markdown_table
 
 HEAD = """# On a GPU
 
-All of this is from one run of `mmhrnet benchmark --gpu` (`make gpu` in a clone). Outputs are
-compared first, then speed: the rows of a table ran in turn in one process, with the same weights
-and inputs. "Times faster" compares with the first row of the same table, "of GEMM rate" with the
-rate of the best matrix product of the same precision, and "difference" is the largest difference
-from the outputs of the first row, relative to the largest of them. cuDNN searches for its fastest
-kernels in every row (`torch.backends.cudnn.benchmark`), and float32 means TF32, PyTorch's default
-for convolutions. Peaks are in MiB beyond weights and inputs.
+All of this is from `mmhrnet benchmark --gpu` (`make gpu` in a clone). Outputs are compared first,
+then speed: the rows of a table ran in turn in one process, with the same weights and inputs.
+"Times faster" compares with the first row of the same table, "of GEMM rate" with the rate of the
+best matrix product of the same precision, and "difference" is the largest difference from the
+outputs of the first row, relative to the largest of them. cuDNN searches for its fastest kernels in
+every row (`torch.backends.cudnn.benchmark`), and float32 means TF32, PyTorch's default for
+convolutions. Peaks are in MiB beyond weights and inputs; the memory of a CUDA graph is its own.
 """
 
 
@@ -50,6 +50,14 @@ class Result:
     checks: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
+
+
+def earlier_results(device: str, path: Path) -> list[Result]:
+    """What the JSON of a page has, if it is from this machine with these versions."""
+    file = path.with_suffix('.json')
+    content = json.loads(file.read_text()) if file.exists() else {}
+    same = content.get('versions') == _versions(device)
+    return [Result(**part) for part in content['parts']] if same else []
 
 
 def write_page(results: Sequence[Result], device: str, path: Path) -> None:

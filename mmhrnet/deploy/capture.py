@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,12 +64,21 @@ class InParallel(nn.Module):
         return self.lanes([partial(module.fuse, dst, ys) for dst in range(len(module.paths))])
 
 
-class Replay(NamedTuple):
-    """A captured graph with its input and outputs, which stay in place."""
+@dataclass(frozen=True)
+class Replay:
+    """A captured graph with its input and outputs, which stay in place.
+
+    A call copies its input there and returns these outputs.
+    """
 
     graph: torch.cuda.CUDAGraph
     x: Tensor
     outputs: Any
+
+    def __call__(self, x: Tensor) -> Any:
+        self.x.copy_(x)
+        self.graph.replay()
+        return self.outputs
 
 
 class Captured(nn.Module):
@@ -92,9 +102,7 @@ class Captured(nn.Module):
         replay = self.replays.get(x.shape)
         if replay is None or x.dtype != replay.x.dtype:
             return self.model(x)
-        replay.x.copy_(x)
-        replay.graph.replay()
-        return replay.outputs
+        return replay(x)
 
 
 def capture(
@@ -129,7 +137,8 @@ def capture(
     captured = Captured(_in_parallel(model, Lanes()) if parallel else model)
     for shape in shapes:
         x = torch.zeros(tuple(shape), dtype=like.dtype, device=like.device)
-        captured.replays[x.shape] = _record(captured.model, x)
+        with torch.no_grad():
+            captured.replays[x.shape] = record(captured.model, x)
     return captured
 
 
@@ -141,8 +150,8 @@ def _in_parallel(module: nn.Module, lanes: Lanes) -> nn.Module:
     return module
 
 
-@torch.no_grad()
-def _record(model: nn.Module, x: Tensor) -> Replay:
+def record(run: Callable[[Tensor], Any], x: Tensor) -> Replay:
+    """What a call of ``run`` starts on the GPU as one CUDA graph, after a few plain calls."""
     if x.ndim == 4:  # the copy into it then brings the order that the convolutions take
         x = x.contiguous(memory_format=torch.channels_last)
     # What the first calls allocate must not become part of the graph.
@@ -150,9 +159,9 @@ def _record(model: nn.Module, x: Tensor) -> Replay:
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARMUP):
-            model(x)
+            run(x)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        outputs = model(x)
+        outputs = run(x)
     return Replay(graph, x, outputs)

@@ -15,10 +15,9 @@ class Rewrites:
         channels_last: Weights and activations in NHWC order, which kernels prefer.
         fold_norms: BatchNorm's scale and shift become the weight and bias of its convolution.
         fused_kernels: On a CPU in float32, oneDNN adds, applies ReLU and writes in one pass, with
-            weights packed for the size of the input. Elsewhere, and under torch.compile, plain
-            operations run.
-        cudnn_kernels: On a GPU, cuDNN adds the bias and the shortcut and applies ReLU in the kernel
-            of the convolution. Not where gradients are needed, nor under autocast.
+            weights packed for the size of the input. On a GPU (Ampere or newer), cuDNN adds the
+            bias and the shortcut and applies ReLU in the kernel of the convolution. Elsewhere, with
+            gradients, under autocast and under torch.compile, plain operations run.
         nested_upsampling: Nearest upsampling octave by octave, adding on the way, so that most
             additions happen on small maps.
         commute_upsampling: The 1x1 convolution of HRNetV2 and HRNetV2p before the upsampling and
@@ -34,7 +33,6 @@ class Rewrites:
     channels_last: bool = True
     fold_norms: bool = True
     fused_kernels: bool = True
-    cudnn_kernels: bool = False
     nested_upsampling: bool = True
     commute_upsampling: bool = True
     banded_upsampling: bool = True

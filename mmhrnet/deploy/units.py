@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.models.blocks import ResidualBlock
 
 ONEDNN = torch.backends.mkldnn.is_available()
+AMPERE = (8, 0)  # whose tensor cores all kernels of cuDNN take
 
 
 class ConvUnit(nn.Module):
@@ -32,14 +34,13 @@ class ConvUnit(nn.Module):
         self.conv, self.norm, self.relu = conv, norm, relu
         plain = norm is None and type(conv) is nn.Conv2d
         self.fused = rewrites.fused_kernels and plain
-        self.cudnn = rewrites.cudnn_kernels and plain and relu  # it has none without ReLU
         self._packed: Tensor | None = None
         self._packed_for: torch.Size | None = None
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         if self.fused and _onednn_takes(x):
             return self._onednn(x, add)
-        if self.cudnn and _cudnn_takes(x):
+        if self.fused and self.relu and _cudnn_takes(x):  # cuDNN has none without ReLU
             return self._cudnn(x, add)
         y = self.conv(x)
         y = y if self.norm is None else self.norm(y)
@@ -110,10 +111,17 @@ def _cudnn_takes(x: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and x.is_cuda
         and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        and _has_cudnn(x.device)
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled('cuda')
         and torch.backends.cudnn.enabled
     )
+
+
+@cache
+def _has_cudnn(device: torch.device) -> bool:
+    ours = torch.version.cuda is not None  # and not ROCm, whose devices are named alike
+    return ours and torch.cuda.get_device_capability(device) >= AMPERE
 
 
 def fold(conv: nn.Module, norm: nn.Module) -> nn.Conv2d | None:
