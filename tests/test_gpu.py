@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from mmhrnet import HRNet
 from mmhrnet.benchmark import INFERENCE, TRAINING, benchmark, gpu
-from mmhrnet.benchmark.forms import training
+from mmhrnet.benchmark.forms import contestants, training
 from mmhrnet.benchmark.gpu_checks import CHECKS, Case
 from mmhrnet.benchmark.gpu_page import Result, write_page
 from mmhrnet.benchmark.measure import Machine, Timing
+from mmhrnet.benchmark.networks import CASES, Networks
 from mmhrnet.benchmark.report import Row
 from mmhrnet.deploy import Rewrites, capture, optimize
 from mmhrnet.deploy.capture import InParallel, _in_parallel
@@ -207,3 +208,11 @@ def test_mistakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='needs a GPU'):
         gpu.prove(out=tmp_path / 'page.md')
     assert not list(tmp_path.iterdir())
+
+
+def test_a_detector_has_no_graph_of_training_steps() -> None:
+    graph = {'graph': TRAINING['graph']}
+    networks = Networks(nn.Identity(), {})
+    for name, expected in (('pose', ['mmhrnet graph']), ('faster-rcnn', [])):
+        found = contestants(networks, graph, CASES[name], 'cuda')
+        assert [one.name for one in found] == expected

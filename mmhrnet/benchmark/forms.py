@@ -272,4 +272,6 @@ def _runs_here(form: Form, case: Case, device: str) -> bool:
         return False
     if form.compiles and device == 'cpu' and compiler_problem():
         return False
+    if form.replays and case.only_training:  # a detector's steps wait for the CPU
+        return False
     return not (form.sealed and case.takes_maps)
