@@ -232,7 +232,7 @@ def test_mini_on_other_data_keeps_their_classes(tmp_path: Path) -> None:
     assert cfg.model.roi_head.mask_head.class_agnostic
     cfg = apis.make_config(W32, mini=True, data_root=str(tmp_path))
     assert cfg.model.roi_head.bbox_head.num_classes == 80
-    assert cfg.param_scheduler[1].end == cfg.train_cfg.max_iters == 240
+    assert cfg.param_scheduler[1].end == cfg.train_cfg.max_iters == 360
 
 
 def test_missing_person_detections_name_the_way_out(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ HOST = Host(
     data={'CocoDataset': 'boxes'},
     class_metric=ClassMetric('AP', 'coco/(.+)_precision'),  # of masks, if there are any
     class_reports={'CocoMetric': dict(classwise=True)},
-    mini=Recipe(shrink, iterations=240, batch=4, lr=1e-3),
+    mini=Recipe(shrink, iterations=360, batch=4, lr=1e-3),
     visualizer='DetLocalVisualizer',
     build=build,
     run=run,
