@@ -153,3 +153,25 @@ def test_a_legend_has_every_class_and_one_height() -> None:
     assert two.shape == one.shape
     for _, colour in entries:
         assert (two == colour).all(-1).sum() > 50
+
+
+def test_a_detector_is_sure_of_what_is_shown() -> None:
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    cfg = make_config(ROOT / 'configs/mmdet/faster_rcnn_hrnetv2p_w18.py', mini=True)
+    draw = Artist(cfg, dict(classes=OBJECT_CLASSES, palette=[*OBJECT_PALETTE]))
+    image = np.zeros((480, 480, 3), np.uint8)
+
+    def coloured(sure: float, **options: float) -> bool:
+        found = InstanceData(
+            bboxes=torch.tensor([[100.0, 100, 300, 300]]),
+            labels=torch.tensor([0]),
+            scores=torch.tensor([sure]),
+        )
+        drawn = draw(image, DetDataSample(pred_instances=found), **options)
+        return bool((drawn[150:250, 98:103].max(-1) > 100).any())
+
+    assert coloured(0.6)
+    assert not coloured(0.4)
+    assert coloured(0.4, score=0.3)  # what the demo asks for

@@ -204,6 +204,7 @@ class Host:
         merge: Makes one data sample of those of an image; pose has one for each person.
         enlarge: Multiplies everything in pixels of a data sample by a factor; the last argument
             is the new height and width.
+        shown_score: Lowest score of a box or a joint in the pictures of a training or test.
         draw: Draws a data sample on an RGB image, (H, W, 3) uint8, and returns the drawing.
         build: Makes its inferencer from a config, a checkpoint and a device.
         run: Predicts the data sample of a BGR image, (H, W, 3) uint8.
@@ -229,6 +230,7 @@ class Host:
     enlarge: Callable[[BaseDataElement, float, tuple[int, int]], BaseDataElement] = keep_size
     use_meta: Callable[[Visualizer, Mapping[str, object]], None] = give_meta
     merge: Callable[[Sequence[BaseDataElement]], BaseDataElement] = first
+    shown_score: float = 0.3
     draw: Callable[[Visualizer, np.ndarray, BaseDataElement, Look], np.ndarray] = draw_sample
     fork: str = ''
     install: str = ''

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 GAP = 12  # pixels between the two pictures of a pair
 SIDE = 480  # pixels that a small image is enlarged to, so that its labels can be read
 PLAIN_TEXT = {'text.parse_math': False}  # matplotlib's: dollars in names are not formulas
-SCORE = 0.3  # lowest score of a box or a joint to be drawn
 
 
 class Artist:
@@ -57,7 +56,7 @@ class Artist:
         *,
         truth: bool = False,
         heatmaps: bool = False,
-        score: float = SCORE,
+        score: float | None = None,
     ) -> np.ndarray:
         """Draws the prediction of a sample, or its ground truth.
 
@@ -66,7 +65,7 @@ class Artist:
             sample: The host's data sample, in pixels of the image.
             truth: Draw the annotation instead of the prediction.
             heatmaps: For pose, draw the heatmaps under the image.
-            score: Lowest score of a box or a joint to be drawn.
+            score: Lowest score of a box or a joint to be drawn; None is the host's.
 
         Returns:
             RGB, as large as the image, or larger if that is small.
@@ -74,8 +73,9 @@ class Artist:
         factor = max(1.0, SIDE / max(image.shape[:2]))
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         drawn = self.host.enlarge(sample.cpu().clone(), factor, image.shape[:2])
+        look = Look(truth, heatmaps, self.host.shown_score if score is None else score)
         with rc_context(PLAIN_TEXT), DefaultScope.overwrite_default_scope(self.host.name):
-            return self.host.draw(self.visualizer, image, drawn, Look(truth, heatmaps, score))
+            return self.host.draw(self.visualizer, image, drawn, look)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from mmhrnet.datasets.images import ImageError
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
 from mmhrnet.hosts.host import Things
-from mmhrnet.inference.pictures import SCORE, Artist
+from mmhrnet.inference.pictures import Artist
 
 ARRAYS = (
     'read it with mmhrnet.apis.read_image(path), or convert a PIL image by '
@@ -78,7 +78,7 @@ class Predictor:
         device: str | None = None,
         swap: bool = False,
         detector: Predictor | None = None,
-        score: float = SCORE,
+        score: float = 0.3,
         cfg_options: Mapping[str, object] | None = None,
     ) -> None:
         device = check_device(device)
