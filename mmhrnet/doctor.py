@@ -158,19 +158,19 @@ def _old() -> list[str]:
 
 
 def _failing() -> list[str]:
-    errors = (_import_error(module) for module in _tested() if find_spec(module))
+    errors = (import_error(module) for module in _tested() if find_spec(module))
     return list(filter(None, errors))
 
 
-def _import_error(module: str) -> str:
-    """The error of importing a module in one line, or nothing."""
+def import_error(module: str) -> str:
+    """Why a library, of which this is a module, cannot be imported, in one line; else empty."""
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter('ignore')
             import_module(module)
     except Exception as error:  # a module is a program, which may raise anything
         said = f'{type(error).__name__}: {error}'.strip().splitlines()[0]
-        return f'{module} cannot be imported ({said}){_advice(error)}'
+        return f'{module.partition(".")[0]} cannot be imported ({said}){_advice(error)}'
     return ''
 
 

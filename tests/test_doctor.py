@@ -127,6 +127,48 @@ def test_a_library_that_cannot_be_imported(
     assert advice in line
 
 
+BUILDS = """
+import sys
+from mmengine.registry import VISUALIZERS, init_default_scope
+from mmhrnet.config.check import config_errors
+for host in sys.argv[1:]:
+    for scope, kind in ((host, 'Visualiser'), ('mmengine', f'{host}.Visualiser')):
+        init_default_scope(scope)
+        try:
+            with config_errors():
+                VISUALIZERS.build(dict(type=kind))
+        except ValueError as error:
+            print(f'{host}: {error}')
+"""
+BROKEN = {
+    'import not_there': "(ModuleNotFoundError: No module named 'not_there'): pip install not_there",
+    'raise TypeError("no class")': '(TypeError: no class)',  # which MMEngine does not hide
+}
+
+
+@pytest.fixture(scope='module', params=BROKEN)
+def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The reason, and what a build says where each host library fails for it."""
+    folder = tmp_path_factory.mktemp('hosts')
+    for host in known_hosts():
+        (folder / host).mkdir()
+        (folder / host / '__init__.py').write_text(request.param)
+    env = {**os.environ, 'PYTHONPATH': f'{folder}:{ROOT}'}
+    command = [sys.executable, '-c', BUILDS, *known_hosts()]
+    result = subprocess.run(command, capture_output=True, text=True, env=env)
+    return [BROKEN[request.param], *result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize('host', known_hosts())
+def test_a_config_is_not_blamed_for_a_library_that_cannot_be_imported(
+    host: str, said: list[str]
+) -> None:
+    reason, *lines = said
+    end = f'here: {host} cannot be imported {reason} (`mmhrnet doctor` finds what else is wrong)'
+    for kind in ('Visualiser', f'{host}.Visualiser'):
+        assert f"{host}: type='{kind}' cannot be used {end}" in lines
+
+
 def test_nothing_is_wrong_here() -> None:
     assert doctor.find_problems() == []
 

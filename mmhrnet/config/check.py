@@ -12,15 +12,17 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import CheckpointLoader
 from torch.utils.data import DataLoader
 
 from mmhrnet.checkpoints import CheckpointError, read_ahead
 from mmhrnet.config.dataset.check import check_contents
 from mmhrnet.config.processes import is_first
+from mmhrnet.doctor import find_missing, import_error
 from mmhrnet.errors import ConfigError, UserError, suggest
 from mmhrnet.files import check_folder
+from mmhrnet.hosts import known_hosts
 from mmhrnet.walk import LOADERS, datasets, dicts
 
 LOGGER = logging.getLogger(__name__)
@@ -222,15 +224,18 @@ def config_errors() -> Iterator[None]:
 
 
 def _explain(error: Exception, text: str) -> str:
-    built = getattr(error, 'built', '')  # by the bridge mmengine_build
     unknown = UNKNOWN_TYPE.match(text)
+    built = str(unknown['type'] if unknown else getattr(error, 'built', ''))  # by mmengine_build
+    what = f'type={built!r}' if built else 'What the config names'
+    if broken := _broken_host(built):
+        return f'{what} cannot be used here: {broken} (`mmhrnet doctor` finds what else is wrong)'
     if unknown:
         kind, (prefix, _, name) = unknown['kind'], unknown['type'].rpartition('.')
         scope = prefix or unknown['scope']
         hint = suggest(name, _registered(scope, kind))
         return (
-            f'type={unknown["type"]!r} is not a {kind} of {scope}: {hint}Correct it, or name the '
-            'module that registers it in custom_imports'
+            f'{what} is not a {kind} of {scope}: {hint}Correct it, or name the module that '
+            'registers it in custom_imports'
         )
     if isinstance(error, TypeError):
         return text if WRONG_ARGUMENT.match(text) else ''
@@ -238,8 +243,20 @@ def _explain(error: Exception, text: str) -> str:
         return next((means for says, means in TORCH_SAYS.items() if says in text), '')
     if not text or isinstance(error, KeyError) or not (built or isinstance(error, ImportError)):
         return ''
-    what = f'type={built!r}' if built else 'What the config names'
     return f'{what} cannot be used here: {" ".join(text.split())}'
+
+
+def _broken_host(kind: str) -> str:
+    """Why the library that brings a type cannot be imported, or nothing.
+
+    MMEngine only warns of that, and then looks for the type elsewhere.
+    """
+    prefix, dot, _ = kind.partition('.')
+    default = DefaultScope.get_current_instance()
+    scope = prefix if dot else default.scope_name if default else ''
+    if scope not in known_hosts():
+        return ''
+    return find_missing([scope]) or import_error(f'{scope}.registry')
 
 
 def _registered(scope: str, kind: str) -> set[str]:
