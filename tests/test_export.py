@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from torch import nn
 from torch.torch_version import TorchVersion
 
@@ -19,12 +21,21 @@ from mmhrnet.deploy.export import FORMATS, compiler_problem
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.errors import ConfigError
 
+COMBINED = {
+    'model.head.decoder.type': 'UDPHeatmap',
+    'model.head.decoder.heatmap_type': 'combined',
+}
 CHANNELS = (16, 32, 64, 128)
 POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'
 SIMCC = 'mmpose/simcc_hrnet-w32_8xb64-210e_coco-256x192.py'
+RLE = 'mmpose/td-reg_hrnet-w32_rle-8xb64-210e_coco-256x192.py'
+UDP = 'mmpose/td-hm_hrnet-w32_udp-4xb32-210e_coco-256x192.py'
+DARK = 'mmpose/td-hm_hrnet-w32_dark-4xb32-210e_coco-256x192.py'
 SEGMENTATION = 'mmseg/fcn_hr18sv1_4xb3-120k_cityscapes-512x1024.py'
 CLASSIFICATION = 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 DETECTION = 'mmdet/faster_rcnn_hrnetv2p_w18.py'
+SLIDING = 'mmseg/fcn_hr48_4xb4-60k_pascal-context-59-480x480.py'
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
 def needs_torch(format: str, dynamic: bool = True) -> pytest.MarkDecorator:
@@ -32,13 +43,20 @@ def needs_torch(format: str, dynamic: bool = True) -> pytest.MarkDecorator:
     return pytest.mark.skipif(torch.__version__ < since, reason=f'needs torch {since}')
 
 
-QUICK = {(POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2')}
-CASES = [
-    pytest.param(
-        *case, marks=[needs_torch(case[1]), *([] if case in QUICK else [pytest.mark.slow])]
-    )
-    for case in product((POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC), ('pt2', 'onnx'))
-]
+def cases(configs: Sequence[str], quick: set[tuple[str, str]]) -> list[ParameterSet]:
+    return [
+        pytest.param(
+            *case, marks=[needs_torch(case[1]), *([] if case in quick else [pytest.mark.slow])]
+        )
+        for case in product(configs, ('pt2', 'onnx'))
+    ]
+
+
+TENSORS = cases((POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC), {(CLASSIFICATION, 'pt2')})
+WHOLE = cases(
+    (POSE, SEGMENTATION, CLASSIFICATION, SIMCC, RLE, UDP, DARK),
+    {(POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2')},
+)
 LOAD = 'import sys, torch; x, y = torch.load(sys.argv[2]);'
 STAND_ALONE = {  # what who has the file alone writes
     'pt2': f'{LOAD} (z,) = torch.export.load(sys.argv[1]).module()(x)',
@@ -60,15 +78,21 @@ def images() -> torch.Tensor:
     return torch.rand(2, 3, 64, 96)
 
 
-@pytest.mark.parametrize(('config', 'format'), CASES)
-def test_configs_of_every_task(
+@pytest.mark.parametrize(('config', 'format'), TENSORS)
+def test_tensors_of_every_task(
     root: Path, tmp_path: Path, config: str, format: str, capsys: pytest.CaptureFixture
 ) -> None:
     static = config == SIMCC  # its classifier fixes the size
     shape = (256, 192) if static else (128, 160)
     out = tmp_path / f'model.{format}'
+    content = None if config == DETECTION else 'raw'
     made = export_config(
-        root / 'configs' / config, format=format, out=out, shape=shape, static=static
+        root / 'configs' / config,
+        format=format,
+        out=out,
+        content=content,
+        shape=shape,
+        static=static,
     )
     assert made == out
     assert list(tmp_path.iterdir()) == [out]
@@ -78,6 +102,43 @@ def test_configs_of_every_task(
     assert metadata['channels'] == 'RGB'
     assert metadata['mean'][0] == 123.675
     assert metadata['shape'] == ([2, 3, 256, 192] if static else 'free')
+
+
+OPTIONS = {SEGMENTATION: dict(shape=(128, 160), probabilities=True), CLASSIFICATION: {}}
+SMALL = {'model.backbone.arch': 'w18_small_v1'}
+
+
+@pytest.mark.parametrize(('config', 'format'), WHOLE)
+def test_whole_models_do_what_the_host_does(
+    root: Path, tmp_path: Path, config: str, format: str, capsys: pytest.CaptureFixture
+) -> None:
+    options = OPTIONS.get(config, dict(flip_test=True))
+    if config in (SIMCC, UDP, DARK):
+        options = options | dict(cfg_options={**SMALL, 'model.head.in_channels': 16})
+    if config == RLE:
+        options = options | dict(cfg_options={**SMALL, 'model.neck.in_channels': CHANNELS})
+    out = tmp_path / f'model.{format}'
+    export_config(root / 'configs' / config, format=format, out=out, **options)
+    assert capsys.readouterr().out.count('x3 ') == 3  # comparisons
+    whole = load(out)
+    about = whole.metadata
+    task = {'mmseg': 'segmentation', 'mmpretrain': 'classification'}
+    assert about['task'] == task.get(config.partition('/')[0], 'pose')
+    height, width = about['size']
+    outputs = whole(torch.zeros(3, height, width, 3, dtype=torch.uint8))
+    shapes = {name: tuple(y.shape) for name, y in zip(about['outputs'], outputs)}
+    assert (
+        shapes
+        == {
+            'pose': {'keypoints': (3, 17, 2), 'scores': (3, 17)},
+            'classification': {'probabilities': (3, 1000)},
+            'segmentation': {
+                'labels': (3, 128, 160),
+                'logits': (3, 19, 32, 40),
+                'probabilities': (3, 19, 128, 160),
+            },
+        }[about['task']]
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,9 +242,15 @@ def test_compiled_packages_of_every_task_have_free_sizes(
     root: Path, tmp_path: Path, config: str
 ) -> None:
     out = tmp_path / 'model.pt2'
-    export_config(root / 'configs' / config, format='aoti', out=out, shape=(128, 160))
-    shapes = {load(out)(torch.rand(n, 3, 160, 128))[0].shape[0] for n in (1, 4)}
-    assert shapes == {1, 4}
+    whole = config != DETECTION
+    shape = None if config in (POSE, CLASSIFICATION) else (128, 160)
+    export_config(root / 'configs' / config, format='aoti', out=out, shape=shape)
+    package = load(out)
+    for n in (1, 4):
+        images = torch.zeros(n, 3, 160, 128)
+        if whole:
+            images = torch.zeros(n, *package.metadata['size'], 3, dtype=torch.uint8)
+        assert package(images)[0].shape[0] == n
 
 
 @pytest.mark.parametrize('format', [pytest.param(f, marks=needs_torch(f)) for f in ('pt2', 'onnx')])
@@ -253,12 +320,35 @@ def test_max_pooling(tmp_path: Path) -> None:
         (dict(checkpoint='nowhere.pth', static=True), 'The weights nowhere.pth cannot be loaded'),
         (dict(device='cuda', static=True), 'needs a GPU'),
         pytest.param(
-            dict(shape=[32]),
+            dict(shape=[32], content='raw'),
             'needs an example of 2 images or more with sides of 33 or more',
             marks=needs_torch('pt2'),
         ),
         pytest.param(dict(batch=1), 'needs an example of 2 images', marks=needs_torch('pt2')),
         (dict(config='nowhere.py', static=True), 'There is no config nowhere.py'),
+        (dict(shape=[64], static=True), 'takes pictures of 256 x 192: leave --shape out'),
+        (dict(content='raw', flip_test=True, static=True), 'are for whole models'),
+        (dict(probabilities=True, static=True), '--probabilities is for segmentation'),
+        (
+            dict(config=CONFIGS / DETECTION, content='whole', static=True),
+            'no whole files of FasterRCNN yet: export --features',
+        ),
+        (
+            dict(config=CONFIGS / DETECTION, content='raw', static=True),
+            'head of FasterRCNN does depends on the image',
+        ),
+        (
+            dict(cfg_options=COMBINED, static=True),
+            'not for UDPHeatmap with these options',
+        ),
+        (
+            dict(config=CONFIGS / SLIDING, static=True),
+            'this one has mode=slide.*model.test_cfg.mode=whole',
+        ),
+        (
+            dict(config=CONFIGS / CLASSIFICATION, flip_test=True, static=True),
+            'tests no mirror images: leave --flip-test out',
+        ),
     ],
 )
 def test_mistakes(root: Path, tmp_path: Path, arguments: dict, message: str) -> None:

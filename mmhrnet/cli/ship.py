@@ -12,8 +12,9 @@ from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, share
 def export(parser: ArgumentParser) -> Call:
     """Write a torch.export, AOTInductor or ONNX file.
 
-    Pose, segmentation and classification are exported whole, detectors as backbone and neck. The
-    file is checked against eager PyTorch before it appears.
+    Top-down pose, segmentation and classification become whole models: from the pixels of a
+    picture to joints, labels or probabilities. Detectors and bottom-up pose become backbone and
+    neck. The file is compared with the host's own prediction before it appears.
     """
     from mmhrnet.deploy import FORMATS
     from mmhrnet.deploy.from_config import export_config
@@ -26,6 +27,17 @@ def export(parser: ArgumentParser) -> Call:
         default='pt2',
         help='torch.export, compiled by AOTInductor, or ONNX',
     )
+    content = parser.add_mutually_exclusive_group()
+    raw = 'normalized images in, what the head returns out'
+    content.add_argument('--raw', action='store_const', dest='content', const='raw', help=raw)
+    features = 'normalized images in, feature maps of the neck out'
+    content.add_argument(
+        '--features', action='store_const', dest='content', const='features', help=features
+    )
+    flip = 'for pose: average the picture and its mirror image'
+    parser.add_argument('--flip-test', action='store_true', help=flip)
+    probabilities = 'for segmentation: return the probability of each class, too'
+    parser.add_argument('--probabilities', action='store_true', help=probabilities)
     parser.add_argument('--opset', type=int, help='of ONNX; TensorRT 8 takes 17')
     parser.add_argument('--out', help='file to write')
     add(parser, '--shape', help='example size')

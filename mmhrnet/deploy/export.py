@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FormatName = Literal['pt2', 'aoti', 'onnx']
 INPUT = 'images'
+SIDES = (2, 3)  # its dimensions of height and width
 METADATA = 'mmhrnet.json'
 TOLERANCE = 1e-4  # relative to the largest number of an output
 LARGEST = 1 << 14  # batch size, and side in pixels
@@ -51,7 +53,7 @@ class Shipped:
     """A loaded file: ``shipped(images)`` returns a tuple of tensors.
 
     Attributes:
-        run: What runs a contiguous ``(N, 3, H, W)`` tensor.
+        run: What runs a contiguous tensor of images.
         metadata: What was written into the file: the input's normalization, names, versions.
     """
 
@@ -81,17 +83,21 @@ def export(
     dynamic: bool = True,
     metadata: Mapping[str, object] | None = None,
     opset: int | None = None,
+    sides: Sequence[int] = SIDES,
+    check: Callable[[Shipped, Tensor], Check] | None = None,
 ) -> list[Check]:
     """Writes the deploy form of a model into one file and checks it against the plain model.
 
     Args:
-        model: Takes ``(N, C, H, W)`` and returns a tuple of tensors; contains parts of mmhrnet.
+        model: Takes one tensor of images and returns a tuple of tensors; contains parts of mmhrnet.
         images: Example input; with ``dynamic``, of two images or more.
         path: File to write; it appears only after it has passed the check.
         format: 'pt2' (torch.export), 'aoti' (compiled by AOTInductor) or 'onnx'.
-        dynamic: Leave batch size, height and width free instead of fixing those of ``images``.
+        dynamic: Leave the batch size and ``sides`` free instead of fixing those of ``images``.
         metadata: Anything that JSON can represent, written into the file.
         opset: Version of ONNX's operators, for 'onnx'; None is that of torch. TensorRT 8 takes 17.
+        sides: The dimensions of height and width, where they may be free; none if they are fixed.
+        check: Compares a loaded file with something else than ``model``, at a shape of input.
 
     Returns:
         Differences at three shapes, or at the one that is fixed.
@@ -108,11 +114,12 @@ def export(
     with torch.no_grad():
         fast = optimize(model, PORTABLE)
         smallest = smallest_side(fast)
-        program = trace(fast, images, smallest if dynamic else None)
-        shapes = check_shapes(images.shape, smallest) if dynamic else [tuple(images.shape)]
+        program = trace(fast, images, smallest if dynamic else None, sides)
+        shapes = check_shapes(images.shape, smallest, sides) if dynamic else [tuple(images.shape)]
+        check = check or partial(compare, model)
         with beside(path) as file:
             FORMATS[format].write(program, file, dict(metadata or {}), **options)
-            return [compare(load(file), model, images.new_empty(shape)) for shape in shapes]
+            return [check(load(file), images.new_empty(shape)) for shape in shapes]
 
 
 def check_format(
@@ -168,13 +175,15 @@ def smallest_side(model: nn.Module) -> int:
     return max([MIN_SIZE + 1, *(4 << count for count in levels)])
 
 
-def trace(model: nn.Module, images: Tensor, smallest: int | None) -> ExportedProgram:
-    """The graph of a model, of free batch size and sides from ``smallest`` up, or fixed ones.
+def trace(
+    model: nn.Module, images: Tensor, smallest: int | None, sides: Sequence[int] = SIDES
+) -> ExportedProgram:
+    """The graph of a model, of free batch size and ``sides`` from ``smallest`` up, or fixed ones.
 
     Raises:
         ExportError: The example is too small, or the graph depends on the input.
     """
-    shapes = None if smallest is None else (_free_dimensions(images, smallest),)
+    shapes = None if smallest is None else (_free_dimensions(images, smallest, sides),)
     try:
         return torch.export.export(model, (images,), dynamic_shapes=shapes)
     except torch._dynamo.exc.UserError as error:
@@ -184,37 +193,43 @@ def trace(model: nn.Module, images: Tensor, smallest: int | None) -> ExportedPro
         ) from error
 
 
-def _free_dimensions(images: Tensor, smallest: int) -> dict[int, Dim]:
-    n, _, *sides = images.shape
-    if n < 2 or min(sides) < smallest:
+def _free_dimensions(images: Tensor, smallest: int, sides: Sequence[int]) -> dict[int, Dim]:
+    if len(images) < 2 or any(images.shape[side] < smallest for side in sides):
         raise ExportError(
             f'A free size needs an example of 2 images or more with sides of {smallest} or more, '
             f'not one of the shape {tuple(images.shape)}'
         )
-    side = dict(min=smallest, max=LARGEST)
-    return {0: Dim('n', max=LARGEST), 2: Dim('h', **side), 3: Dim('w', **side)}
+    free = {side: Dim(f'side{side}', min=smallest, max=LARGEST) for side in sides}
+    return {0: Dim('n', max=LARGEST), **free}
 
 
-def check_shapes(shape: Sequence[int], smallest: int) -> list[tuple[int, ...]]:
+def check_shapes(
+    shape: Sequence[int], smallest: int, sides: Sequence[int] = SIDES
+) -> list[tuple[int, ...]]:
     """The shape itself, a smaller one, and a larger one of sides that 32 does not divide."""
-    n, c, h, w = shape
-    return [
-        (n, c, h, w),
-        (1, c, max(h // 64 * 32, smallest), max(w // 64 * 32, smallest)),
-        (n + 1, c, h + 33, w + 65),
-    ]
+    small, large = [1, *shape[1:]], [shape[0] + 1, *shape[1:]]
+    for side, more in zip(sides, (33, 65)):
+        small[side] = max(shape[side] // 64 * 32, smallest)
+        large[side] = shape[side] + more
+    return [tuple(shape), tuple(small), tuple(large)]
 
 
 def difference(ys: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest difference, relative to the largest number of the same output."""
-    return max(
-        float((a.to(b) - b).abs().max() / b.abs().max().clamp_min(1e-30))
-        for a, b in zip(ys, expected)
-    )
+    """The largest difference, relative to the largest number of the same output.
+
+    Of whole numbers, such as labels, it is the share of those that differ.
+    """
+    return max(_difference(a.to(b.device), b) for a, b in zip(ys, expected))
 
 
-def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
-    """Runs both on random numbers.
+def _difference(a: Tensor, b: Tensor) -> float:
+    if not b.is_floating_point():
+        return float((a != b).float().mean())
+    return float((a.to(b.dtype) - b).abs().max() / b.abs().max().clamp_min(1e-30))
+
+
+def compare(model: nn.Module, shipped: Shipped, images: Tensor) -> Check:
+    """Runs a model and its file on random numbers.
 
     Raises:
         ExportError: Outputs of another number or shape, or a difference above the tolerance.
@@ -226,13 +241,17 @@ def compare(shipped: Shipped, model: nn.Module, images: Tensor) -> Check:
         raise ExportError(
             f'The file returns {shapes[0]} instead of {shapes[1]}; no file is written'
         )
-    error = difference(found, expected)
+    return check_error(tuple(images.shape), difference(found, expected))
+
+
+def check_error(shape: tuple[int, ...], error: float) -> Check:
+    """Raises an ExportError if a difference is above the tolerance."""
     if not error <= TOLERANCE:
         raise ExportError(
-            f'The file differs from the model by {error:.1e} at {tuple(images.shape)}, more than '
+            f'The file differs from the model by {error:.1e} at {shape}, more than '
             f'{TOLERANCE:.0e}; no file is written'
         )
-    return Check(tuple(images.shape), error)
+    return Check(shape, error)
 
 
 def load(path: str | Path, *, compiled: bool = True) -> Shipped:
@@ -324,7 +343,7 @@ def _write_onnx(
         program,
         (),
         dynamo=True,
-        input_names=[INPUT],
+        input_names=[str(metadata.get('input', INPUT))],
         output_names=outputs if isinstance(outputs, list) else None,
         opset_version=opset and OPSET,
         verbose=False,
@@ -372,9 +391,10 @@ def _load_onnx(path: Path) -> Shipped:
     check_onnx(path)
     session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
     metadata = session.get_modelmeta().custom_metadata_map
+    name = session.get_inputs()[0].name
 
     def run(images: Tensor) -> list[Tensor]:
-        return [torch.from_numpy(y) for y in session.run(None, {INPUT: images.cpu().numpy()})]
+        return [torch.from_numpy(y) for y in session.run(None, {name: images.cpu().numpy()})]
 
     return Shipped(run, _metadata(path, metadata.get(METADATA)))
 

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from rich.table import Table
+from torch import Tensor, nn
 
 import mmhrnet
 from mmhrnet.config.build import build_tensor_model, input_size, normalization
 from mmhrnet.config.check import check_device
 from mmhrnet.config.stored import make_config_for
 from mmhrnet.config.weights import check_complete, loading
-from mmhrnet.deploy.export import FORMATS, INPUT, FormatName, check_format, export
+from mmhrnet.deploy import whole
+from mmhrnet.deploy.export import (
+    FORMATS,
+    INPUT,
+    SIDES,
+    Check,
+    FormatName,
+    Shipped,
+    check_format,
+    export,
+)
+from mmhrnet.errors import ConfigError
 from mmhrnet.files import check_file
+from mmhrnet.hosts import find_host, host_of
 from mmhrnet.models.checks import check_choice
 from mmhrnet.terminal import CONSOLE
+
+Content = Literal['whole', 'raw', 'features']
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is exported.
+
+    Attributes:
+        model: Takes one tensor of images.
+        images: Example of it.
+        about: Metadata of the file.
+        sides: Dimensions of the images that a file of free sizes leaves free.
+        check: Compares the file with the host, if not with ``model``.
+    """
+
+    model: nn.Module
+    images: Tensor
+    about: dict[str, object]
+    sides: Sequence[int] = SIDES
+    check: Callable[[Shipped, Tensor], Check] | None = None
 
 
 def export_config(
@@ -28,6 +65,9 @@ def export_config(
     *,
     format: FormatName = 'pt2',
     out: str | Path | None = None,
+    content: Content | None = None,
+    flip_test: bool = False,
+    probabilities: bool = False,
     shape: Sequence[int] | None = None,
     batch: int = 2,
     static: bool = False,
@@ -44,9 +84,15 @@ def export_config(
         checkpoint: Its weights; None exports random ones, to measure speed and shapes.
         format: 'pt2' (torch.export), 'aoti' (compiled by AOTInductor) or 'onnx'.
         out: File to write; None is ``work_dirs/export/<config>.<suffix>``.
+        content: 'whole' takes the pixels of a picture and returns the result. 'raw' takes
+            normalized images and returns what the head does, 'features' what the neck does. None
+            is 'whole', but 'features' for detectors and bottom-up pose, which have no whole files.
+        flip_test: For whole pose estimators: average the picture and its mirror image.
+        probabilities: For whole segmentors: return the probability of each class, too.
         shape: Height and width, or one side; None is that of the config.
         batch: Images in the example; with ``static``, the batch size of the file.
-        static: Fix batch size, height and width instead of leaving them free.
+        static: Fix batch size, height and width instead of leaving them free. Whole classifiers
+            and pose estimators always have the height and width of the config.
         device: Device to export for.
         swap: Put mmhrnet in place of the host's HRNet.
         cfg_options: Settings over the config.
@@ -66,38 +112,108 @@ def export_config(
     check_format(format, out, opset, not static)
     check_device(device)
     check_file(out)
-    height, width = (shape[0], shape[-1]) if shape else input_size(cfg)
-    model = build_tensor_model(cfg).eval()
-    if checkpoint is None:
-        CONSOLE.print('No checkpoint is given, so the file gets random weights.')
+    options = dict(flip_test=flip_test, probabilities=probabilities)
+    content = _check_content(cfg, content, shape, **options)
+    size = (shape[0], shape[-1]) if shape else input_size(cfg)
+    weights = str(checkpoint) if checkpoint else None
+    if content == 'whole':
+        job = _whole(cfg, weights, device, (batch, *size), **options)
     else:
-        with loading(str(checkpoint)):
-            load_checkpoint(model.model, str(checkpoint), map_location='cpu')
-        check_complete(model.model, str(checkpoint))
-    images = torch.zeros(batch, 3, height, width, device=device)
-    with torch.no_grad():
-        outputs = model.to(device)(images)
-    metadata = describe(cfg, name, len(outputs), images.shape if static else None)
+        job = _tensors(cfg, weights, device, (batch, *size), with_head=content == 'raw')
+    about = dict(config=name, **job.about, **_origin(weights))
+    about['shape'] = list(job.images.shape) if static else 'free'
     checks = export(
-        model, images, out, format=format, dynamic=not static, metadata=metadata, opset=opset
+        job.model,
+        job.images,
+        out,
+        format=format,
+        dynamic=not static,
+        metadata=about,
+        opset=opset,
+        sides=job.sides,
+        check=job.check,
     )
-    table = Table('input', 'largest difference / largest output', title=f'{out} against eager')
-    for check in checks:
-        table.add_row('x'.join(map(str, check.shape)), f'{check.error:.1e}')
-    CONSOLE.print(table)
+    _print(out, checks)
     return out
 
 
-def describe(
-    cfg: Config, name: str, outputs: int, fixed: Sequence[int] | None
-) -> dict[str, object]:
-    """What a user of the file needs to know: normalization, names, sizes, versions."""
+def _check_content(
+    cfg: Config,
+    content: Content | None,
+    shape: Sequence[int] | None,
+    flip_test: bool,
+    probabilities: bool,
+) -> Content:
+    """What to write of a model; raises a ConfigError for options that it cannot have."""
+    host = find_host(cfg)
+    has_head = host is None or host.has_tensor_head(cfg)
+    has_whole = host is not None and host.whole is not None and has_head
+    if content is None:
+        content = 'whole' if has_whole else 'raw' if has_head else 'features'
+    if content == 'whole' and not has_whole:
+        raise ConfigError(f'There are no whole files of {cfg.model.type} yet: export --features')
+    if content == 'raw' and not has_head:
+        raise ConfigError(
+            f'What the head of {cfg.model.type} does depends on the image: export --features'
+        )
+    if content != 'whole' and (flip_test or probabilities):
+        raise ConfigError('--flip-test and --probabilities are for whole models')
+    if content == 'whole' and shape and host_of(cfg).fixed_size(cfg):
+        height, width = input_size(cfg)
+        if (shape[0], shape[-1]) != (height, width):
+            raise ConfigError(
+                f'This whole model takes pictures of {height} x {width}: leave --shape out, or '
+                'export --raw'
+            )
+    return content
+
+
+def _whole(
+    cfg: Config, weights: str | None, device: str, shape: tuple[int, int, int], **options: bool
+) -> Job:
+    built = whole.build_whole(cfg, weights, device, **options)
+    images = torch.zeros(*shape, 3, dtype=torch.uint8, device=device)
+    fixed = host_of(cfg).fixed_size(cfg)
+    about = dict(
+        input=whole.IMAGE,
+        outputs=list(built.outputs),
+        size=list(shape[1:]),
+        fixed_size=fixed,
+        **built.about,
+    )
+    sides = () if fixed else whole.SIDES
+    return Job(built.model, images, about, sides, partial(whole.compare, built))
+
+
+def _tensors(
+    cfg: Config, weights: str | None, device: str, shape: tuple[int, int, int], with_head: bool
+) -> Job:
+    model = build_tensor_model(cfg).eval()
+    model.with_head = with_head
+    if weights:
+        with loading(weights):
+            load_checkpoint(model.model, weights, map_location='cpu')
+        check_complete(model.model, weights)
+    count, height, width = shape
+    images = torch.zeros(count, 3, height, width, device=device)
+    with torch.no_grad():
+        outputs = len(model.to(device)(images))
+    names = ['output'] if outputs == 1 else [f'output_{i}' for i in range(outputs)]
+    return Job(model, images, dict(input=INPUT, **normalization(cfg)._asdict(), outputs=names))
+
+
+def _origin(weights: str | None) -> dict[str, object]:
+    """The hash of the weights, if they are a file, and the versions that wrote a file."""
+    known = weights is not None and Path(weights).is_file()
     return dict(
-        config=name,
-        input=INPUT,
-        **normalization(cfg)._asdict(),
-        outputs=['output'] if outputs == 1 else [f'output_{i}' for i in range(outputs)],
-        shape=list(fixed) if fixed else 'free',
+        weights=sha256(Path(str(weights)).read_bytes()).hexdigest() if known else None,
         mmhrnet=mmhrnet.__version__,
         torch=torch.__version__,
     )
+
+
+def _print(out: Path, checks: Sequence[Check]) -> None:
+    table = Table('input', 'largest difference / largest output', title=f'{out} against the model')
+    for check in checks:
+        table.add_row('x'.join(map(str, check.shape)), f'{check.error:.1e}')
+    CONSOLE.print(table)

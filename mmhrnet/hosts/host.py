@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from mmhrnet.hosts.whole import Whole
+
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
@@ -206,11 +208,14 @@ class Host:
             is the new height and width.
         shown_score: Lowest score of a box or a joint in the pictures of a training or test.
         draw: Draws a data sample on an RGB image, (H, W, 3) uint8, and returns the drawing.
-        build: Makes its inferencer from a config, a checkpoint and a device.
+        build: Makes its inferencer from a config, a checkpoint and a device; without a checkpoint,
+            with random weights.
         run: Predicts the data sample of a BGR image, (H, W, 3) uint8.
         describe: Turns a data sample into plain data: a dict for each thing that was found, and
             for segmentation the class index of each pixel, (H, W) uint8.
         detectors: The host whose detectors find the persons for its models.
+        whole: How its models become files that turn a picture into the result; None if they
+            do not.
         benchmarks: Networks of its own to compare ours with.
     """
 
@@ -222,7 +227,7 @@ class Host:
     floor: str
     input_size: tuple[int, int]
     visualizer: str
-    build: Callable[[Config, str, str], BaseInferencer]
+    build: Callable[[Config, str | None, str], BaseInferencer]
     describe: Callable[[Predicts, BaseDataElement], Found]
     run: Callable[[Predicts, np.ndarray], BaseDataElement] = run_inferencer
     detectors: str = ''
@@ -247,4 +252,5 @@ class Host:
     fixed_size: Callable[[Config], bool] = never
     data: Mapping[str, DataForm] = field(default_factory=dict)
     mini: Recipe | None = None
+    whole: Whole | None = None
     benchmarks: Mapping[str, Comparison] = field(default_factory=dict)

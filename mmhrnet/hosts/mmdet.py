@@ -43,7 +43,7 @@ CHANNELS = (
 CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 
 
-def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
+def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmdet.apis import DetInferencer
 
     return DetInferencer(cfg, weights, device, show_progress=False)

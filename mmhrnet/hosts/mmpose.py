@@ -18,6 +18,7 @@ from mmhrnet.hosts.host import (
     draw_sample,
     give_meta,
 )
+from mmhrnet.hosts.mmpose_whole import WHOLE
 from mmhrnet.hosts.shrink import drop_steps
 from mmhrnet.walk import LOADERS, dicts
 
@@ -41,7 +42,7 @@ FIELDS = {  # of the instances, with their names in plain data
 }
 
 
-def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
+def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmpose.apis.inferencers import Pose2DInferencer
 
     inferencer = Pose2DInferencer(cfg, weights, device, det_model='whole_image')
@@ -228,6 +229,7 @@ HOST = Host(
     use_meta=use_meta,
     merge=merge,
     draw=draw,
+    whole=WHOLE,
     benchmarks={
         'pose': Comparison(
             'HRNetV1, the backbone of pose estimators', (256, 192), our_backbone, their_backbone

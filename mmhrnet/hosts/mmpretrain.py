@@ -17,6 +17,7 @@ from mmhrnet.hosts.host import (
     always,
     run_inferencer,
 )
+from mmhrnet.hosts.mmpretrain_whole import WHOLE
 from mmhrnet.hosts.shrink import SPLITS, pipeline, set_classes, steps
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ SIDE = 64  # of a mini training's images in pixels
 TOP = 5  # classes that are listed
 
 
-def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
+def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmpretrain.apis import ImageClassificationInferencer
 
     return ImageClassificationInferencer(cfg, weights, device)
@@ -130,6 +131,7 @@ HOST = Host(
     run=run,
     describe=describe,
     draw=draw,
+    whole=WHOLE,
     benchmarks={
         'cls': Comparison(
             'HRNet-C, the features of the ImageNet classifiers',

@@ -19,6 +19,7 @@ from mmhrnet.hosts.host import (
     Things,
     draw_sample,
 )
+from mmhrnet.hosts.mmseg_whole import WHOLE
 from mmhrnet.hosts.shrink import SPLITS, add_after_resize, drop_steps, pipeline, set_classes, steps
 from mmhrnet.walk import LOADERS, dicts
 
@@ -35,7 +36,7 @@ DIVISOR = 4  # of scales and crops in a mini training
 LEGEND = 20  # classes that a legend has room for
 
 
-def build(cfg: Config, weights: str, device: str) -> BaseInferencer:
+def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmseg.apis import MMSegInferencer
 
     return MMSegInferencer(cfg, weights, device=device)
@@ -190,6 +191,7 @@ HOST = Host(
     describe=describe,
     enlarge=enlarge,
     draw=draw,
+    whole=WHOLE,
     benchmarks={
         'seg': Comparison(
             'HRNetV2, backbone and concatenated representation',

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import FUNCTIONS, DefaultScope, Registry
 from typing_extensions import TypedDict
 
@@ -19,6 +20,9 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
 from mmhrnet.hosts.host import Things
 from mmhrnet.inference.pictures import Artist
+
+if TYPE_CHECKING:
+    from mmengine.infer import BaseInferencer
 
 ARRAYS = (
     'read it with mmhrnet.apis.read_image(path), or convert a PIL image by '
@@ -93,15 +97,10 @@ class Predictor:
                 f'{self.host.name}, which uses {uses}'
             )
         weights = find_weights(config or self.cfg.filename, checkpoint)
-        self.cfg.visualizer.vis_backends = []  # those would look for a folder to write to
-        if self.host.name not in FUNCTIONS.children:  # where inferencers look for collate functions
-            Registry(FUNCTIONS.name, parent=FUNCTIONS, scope=self.host.name)
-        scope = DefaultScope.overwrite_default_scope(self.host.name)
-        with scope, loading(weights), config_errors():
-            self.inferencer = self.host.build(self.cfg, weights, device)
+        self.inferencer = build_inferencer(self.cfg, weights, device)
         check_complete(self.inferencer.model, weights)
         self.model: torch.nn.Module = self.inferencer.model
-        meta = getattr(self.model, 'dataset_meta', None) or getattr(self.model, '_dataset_meta', {})
+        meta = meta_of(self.model)
         self.classes: tuple[str, ...] = tuple(meta.get('classes') or ())
         self.keypoints: tuple[str, ...] = tuple((meta.get('keypoint_id2name') or {}).values())
         self.draw = Artist(self.cfg, meta)
@@ -128,6 +127,26 @@ class Predictor:
 
     def name(self, label: int) -> str:
         return self.classes[label] if label < len(self.classes) else str(label)
+
+
+def build_inferencer(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
+    """The host's own inferencer, with the model and its preprocessing; no weights, random ones.
+
+    Raises:
+        ConfigError: The weights cannot be loaded, or the model cannot be built.
+    """
+    host = host_of(cfg)
+    cfg.visualizer.vis_backends = []  # those would look for a folder to write to
+    if host.name not in FUNCTIONS.children:  # where inferencers look for collate functions
+        Registry(FUNCTIONS.name, parent=FUNCTIONS, scope=host.name)
+    scope = DefaultScope.overwrite_default_scope(host.name)
+    with scope, loading(str(weights)), config_errors():
+        return host.build(cfg, weights, device)
+
+
+def meta_of(model: torch.nn.Module) -> Mapping[str, Any]:
+    """The meta information of the data that an inferencer found for its model."""
+    return getattr(model, 'dataset_meta', None) or getattr(model, '_dataset_meta', None) or {}
 
 
 def _bgr(image: object) -> np.ndarray:

@@ -1,0 +1,180 @@
+"""Whole models: from the pixels of a picture to the result, as one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from mmhrnet.config.build import Normalization, TensorModel, normalization
+from mmhrnet.config.weights import check_complete
+from mmhrnet.datasets.scene import draw_scene
+from mmhrnet.deploy.decode import DECODERS, Decoder
+from mmhrnet.deploy.export import Check, ExportError, Shipped, check_error, difference
+from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import host_of
+from mmhrnet.hosts.host import Host
+from mmhrnet.hosts.whole import Whole, read_steps
+from mmhrnet.inference.predict import build_inferencer, meta_of
+
+IMAGE = 'image'  # the input
+SIDES = (1, 2)  # of its dimensions
+NO_MIRROR = 'tests no mirror images: leave --flip-test out'
+
+
+class WholeModel(nn.Module):
+    """A host's model with its preprocessing before it and its decoding behind it.
+
+    Input: RGB images (N, H, W, 3) uint8. Output: what the decoder's ``outputs`` name.
+
+    Args:
+        net: The model between preprocessing and decoding.
+        normal: Its preprocessing.
+        decoder: What follows its head.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: TensorModel, normal: Normalization, decoder: Decoder) -> None:
+        super().__init__()
+        self.net, self.decoder = net, decoder
+        self.to_bgr = normal.channels == 'BGR'
+        self.register_buffer('mean', torch.tensor(normal.mean, dtype=torch.float32))
+        self.register_buffer('std', torch.tensor(normal.std, dtype=torch.float32))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        x = image.flip(-1) if self.to_bgr else image
+        x = ((x.float() - self.mean) / self.std).permute(0, 3, 1, 2)  # (N, 3, H, W)
+        return self.decoder(self.both(x) if self.decoder.flips else self.net(x), image.shape[1:3])
+
+    def both(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the head returns for images and their mirror images, averaged."""
+        pairs = [y.unflatten(0, (2, -1)) for y in self.net(torch.cat([x, x.flip(-1)]))]
+        own, mirrored = (tuple(pair[side] for pair in pairs) for side in (0, 1))
+        return self.decoder.merge(own, mirrored)
+
+
+class Built(NamedTuple):
+    """A whole model and what its file says about it.
+
+    Attributes:
+        model: Takes and returns what :class:`WholeModel` does.
+        about: Plain data: task, names, steps from a picture to the input.
+        reference: The host's own model.
+        host: The host.
+        trained: Whether the weights are not random.
+    """
+
+    model: WholeModel
+    about: dict[str, object]
+    reference: nn.Module
+    host: Host
+    trained: bool
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        return self.model.decoder.outputs
+
+
+def build_whole(
+    cfg: Config,
+    checkpoint: str | None,
+    device: str,
+    *,
+    flip_test: bool = False,
+    probabilities: bool = False,
+) -> Built:
+    """Builds a config's model with its weights, and what surrounds it in a file.
+
+    Args:
+        cfg: Config of a host that has whole models.
+        checkpoint: Its weights; None for random ones.
+        device: Device to build it on.
+        flip_test: For pose, average the picture and its mirror image.
+        probabilities: For segmentation, return the probability of each class, too.
+
+    Raises:
+        ConfigError: The model or its pipeline has what a file cannot hold.
+    """
+    host = host_of(cfg)
+    whole = whole_of(host)
+    steps = read_steps(cfg, whole.steps)
+    model = build_inferencer(cfg, checkpoint, device).model
+    if checkpoint:
+        check_complete(model, checkpoint)
+    meta = meta_of(model)
+    decoder = _decoder(whole, model, meta, flip_test, probabilities)
+    about = dict(task=host.task, steps=steps, flip_test=flip_test, **whole.describe(meta))
+    net = WholeModel(TensorModel(model, with_head=True), normalization(cfg), decoder)
+    return Built(net.to(device).eval(), about, model, host, checkpoint is not None)
+
+
+def whole_of(host: Host) -> Whole:
+    if host.whole is None:
+        raise ConfigError(f'{host.name} has no whole models yet: export --features')
+    return host.whole
+
+
+def _decoder(
+    whole: Whole, model: Any, meta: Mapping[str, object], flip_test: bool, probabilities: bool
+) -> Decoder:
+    name, options = whole.decoder(model)
+    more: dict[str, object] = {}
+    if flip_test:
+        more['flips'] = whole.flips(meta)
+        if not more['flips']:
+            raise ConfigError(f'This model {NO_MIRROR}')
+    if 'flip_test' in (getattr(model, 'test_cfg', None) or {}) or flip_test:
+        model.test_cfg['flip_test'] = flip_test  # of the reference, too
+    if probabilities:
+        if name != 'labels':
+            raise ConfigError('--probabilities is for segmentation')
+        more['probabilities'] = True
+    return DECODERS[name](**options, **more)
+
+
+def compare(built: Built, shipped: Shipped, images: Tensor) -> Check:
+    """Runs a file and the host's own prediction on drawn scenes.
+
+    Raises:
+        ExportError: The results differ.
+    """
+    count, height, width, _ = images.shape
+    images = draw_images(count, height, width).to(images.device)
+    found = dict(zip(built.outputs, shipped(images)))
+    with DefaultScope.overwrite_default_scope(built.host.name):
+        expected = whole_of(built.host).predict(built.reference, images)
+    if not built.trained:  # heatmaps without peaks, whose refinement depends on the last digits
+        expected.pop('keypoints', None)
+    names = [name for name in expected if name in found]
+    sizes = [[tuple(ys[name].shape) for name in names] for ys in (found, expected)]
+    if sizes[0] != sizes[1]:
+        raise ExportError(f'The file returns {sizes[0]} instead of {sizes[1]}; no file is written')
+    pairs = [_steady(found[name], expected[name], name) for name in names]
+    return check_error(tuple(images.shape), difference(*zip(*pairs)))
+
+
+def _steady(found: Tensor, expected: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """What is compared: of joints, the nearest nine of ten.
+
+    Where a heatmap has no peak, the refinement depends on the last digits.
+    """
+    if name != 'keypoints':
+        return found, expected
+    far = (found.to(expected) - expected).norm(dim=2).flatten()
+    kept = far.argsort()[: -(-len(far) * 9 // 10)]
+    return found.flatten(0, 1)[kept], expected.flatten(0, 1)[kept]
+
+
+def draw_images(count: int, height: int, width: int) -> Tensor:
+    """Drawn scenes, RGB (N, H, W, 3) uint8, the same each time."""
+    rng = np.random.default_rng(0)
+    scenes = [cv2.resize(draw_scene(rng).image, (width, height)) for _ in range(count)]
+    return torch.from_numpy(np.stack(scenes))
