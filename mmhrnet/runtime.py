@@ -1,0 +1,692 @@
+"""Runs the whole models of ``mmhrnet export --format onnx`` without PyTorch and OpenMMLab.
+
+    from mmhrnet.runtime import load, read_image
+
+    model = load('pose.onnx')
+    print(model(read_image('person.jpg'))['found'])
+
+This file needs numpy, OpenCV or Pillow, and onnxruntime or openvino. It imports no other file, so
+it can be copied beside a model: ``python runtime.py MODEL IMAGE --json DIR``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    import cv2
+except ImportError:  # Pillow then reads, resizes and draws, whose resizing differs in roundings
+    cv2 = None  # type: ignore[assignment]
+
+METADATA = 'mmhrnet.json'
+BACKENDS = ('onnxruntime', 'openvino')
+IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
+BATCH = 16  # persons at a time
+TOP = 5  # classes that are listed
+SCORE = 0.3  # lowest score of a joint that is drawn
+PIXEL_DIGITS, SCORE_DIGITS = 2, 4
+IN_PIXELS = ('bbox', 'keypoints')
+Record = dict[str, Any]
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+
+class ModelError(ValueError):
+    """A file, picture or argument that cannot work. Its text is one line."""
+
+
+def load(path: str | Path, backend: str = 'auto', threads: int | None = None) -> Model:
+    """Loads a whole model.
+
+    Args:
+        path: The ``.onnx`` file.
+        backend: 'onnxruntime', 'openvino', or 'auto' for the first that is installed.
+        threads: Threads of a prediction; None leaves it to the backend.
+
+    Raises:
+        ModelError: The file is not a whole model or damaged, or no backend is installed.
+    """
+    about = read_about(Path(path))
+    try:
+        run = _session(path, backend, threads)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a damaged graph leads to
+        raise ModelError(
+            f'{path} cannot be loaded: {" ".join(str(error).split())[:200]}'
+        ) from error
+    return Model(about, run)
+
+
+def _session(path: str | Path, backend: str, threads: int | None) -> Run:
+    if backend not in ('auto', *BACKENDS):
+        raise ModelError(f'There is no backend {backend}: choose auto, {" or ".join(BACKENDS)}')
+    for name in BACKENDS if backend == 'auto' else [backend]:
+        try:
+            return (
+                _onnxruntime(path, threads) if name == 'onnxruntime' else _openvino(path, threads)
+            )
+        except ImportError:
+            continue
+    missing = BACKENDS[0] if backend == 'auto' else backend
+    raise ModelError(f'There is no backend to run a model: pip install {missing}')
+
+
+def _onnxruntime(path: str | Path, threads: int | None) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3
+    providers = onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})
+
+
+def _openvino(path: str | Path, threads: int | None) -> Run:
+    import openvino
+
+    options: dict[str, object] = {
+        'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_PRECISION_HINT': 'f32',  # else some processors compute with half of the digits
+    }
+    if threads:
+        options['INFERENCE_NUM_THREADS'] = threads
+    model = openvino.Core().compile_model(str(path), 'CPU', options)
+    return lambda images: list(model([images]).values())
+
+
+def read_about(path: Path) -> Mapping[str, Any]:
+    """What a whole model says about itself, read without a backend.
+
+    Raises:
+        ModelError: There is no such file, it is damaged, or mmhrnet did not write it as a whole.
+    """
+    if not path.is_file():
+        raise ModelError(f'There is no file {path}')
+    content = path.read_bytes()
+    if b'\x08location' in content or b'EPContext' in content:
+        raise ModelError(f'{path} points to data outside of itself')
+    try:
+        properties = [dict(_fields(value)) for key, value in _fields(content) if key == 14]
+        texts = {bytes(entry[1]): bytes(entry[2]) for entry in properties}
+        about = json.loads(texts.get(METADATA.encode(), b'{}'))
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise ModelError(f'{path} is not an ONNX file, or it is truncated') from error
+    if about.get('task') not in TASKS:
+        raise ModelError(
+            f'{path} is not a whole model: write one with mmhrnet export --format onnx, without '
+            '--raw and --features'
+        )
+    return about
+
+
+def _fields(content: bytes | memoryview) -> Iterator[tuple[int, Any]]:
+    """Numbers and contents of the fields of a message of protobuf.
+
+    Raises:
+        ValueError, IndexError: It is none, or it is truncated.
+    """
+    view, at = memoryview(content), 0
+    while at < len(view):
+        key, at = _number(view, at)
+        if key & 7 == 0:
+            value, at = _number(view, at)
+            yield key >> 3, value
+            continue
+        if key & 7 == 2:
+            size, at = _number(view, at)
+        else:
+            size = {1: 8, 5: 4}[key & 7]
+        if at + size > len(view):
+            raise ValueError('truncated')
+        yield key >> 3, view[at : at + size]
+        at += size
+
+
+def _number(view: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while view[at] & 128:
+        value |= (view[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+    return value | view[at] << shift, at + 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded file: ``model(image)`` returns what was found.
+
+    Attributes:
+        about: What the file says about itself: task, names, steps from a picture to the input.
+        session: Takes the input and returns the outputs.
+    """
+
+    about: Mapping[str, Any]
+    session: Run
+
+    def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Record:
+        """Predicts for a picture of any size.
+
+        Args:
+            image: BGR as OpenCV reads it, (H, W, 3) uint8.
+            boxes: For pose: left, top, right and bottom of each person in pixels, (P, 4). Without
+                them, the whole picture is one person.
+
+        Returns:
+            What ``mmhrnet demo`` writes as JSON; for segmentation, ``label_map`` is the class of
+            each pixel, (H, W) uint8.
+
+        Raises:
+            ModelError: Another image, or boxes for another task.
+        """
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
+            raise ModelError('The image must be BGR, (H, W, 3) uint8, as read_image gives it')
+        task = self.about['task']
+        if boxes is not None and task != 'pose':
+            raise ModelError(f'Boxes are for pose; this file is for {task}')
+        height, width = image.shape[:2]
+        record = {'program': 'mmhrnet', 'version': self.about['mmhrnet']}
+        record |= {'width': width, 'height': height}
+        more = TASKS[task](self, image, boxes) if task == 'pose' else TASKS[task](self, image)
+        return record | more
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs of the file by their names.
+
+        Args:
+            images: RGB of the size of the input, (N, H, W, 3) uint8.
+
+        Raises:
+            ModelError: The file takes another shape.
+        """
+        shape = self.about['shape']
+        size = [*shape[:1], *shape[1:3]] if shape != 'free' else [len(images), *self._size(images)]
+        if list(images.shape) != [*size, 3]:
+            raise ModelError(
+                f'The file takes images of the shape {(*size, 3)}, not {images.shape}; one that is '
+                'exported without --static takes any number'
+            )
+        return dict(zip(self.about['outputs'], self.session(np.ascontiguousarray(images))))
+
+    def _size(self, images: np.ndarray) -> Sequence[int]:
+        return self.about['size'] if self.about['fixed_size'] else images.shape[1:3]
+
+    def name(self, label: int) -> str:
+        """The name of a class, or its number."""
+        names = self.about['classes']
+        return names[label] if label < len(names) else str(label)
+
+
+def classify(model: Model, image: np.ndarray) -> Record:
+    """The most likely classes of a picture."""
+    scores = _single(model, image)['probabilities'][0]
+    best = np.argsort(-scores, kind='stable')[:TOP].tolist()
+    found = [{'label': i, 'class': model.name(i), 'score': float(scores[i])} for i in best]
+    return {'found': round_numbers(found)}
+
+
+def segment(model: Model, image: np.ndarray) -> Record:
+    """The class of each pixel, and the share of each class."""
+    outputs = _single(model, image)
+    labels = outputs['labels'][0]
+    if labels.shape != image.shape[:2]:
+        labels = _enlarge(outputs['logits'][0], labels.shape, image.shape[:2])
+    counts = np.bincount(labels.ravel())
+    found = [
+        {'label': i, 'class': model.name(i), 'share': float(counts[i] / labels.size)}
+        for i in np.argsort(-counts, kind='stable').tolist()
+        if counts[i]
+    ]
+    return {'label_map': labels, 'found': round_numbers(found)}
+
+
+def _enlarge(logits: np.ndarray, size: Sequence[int], target: Sequence[int]) -> np.ndarray:
+    """Labels of the size of the picture: logits (C, h, w) first grow to the size of the input."""
+    best = np.full(tuple(target), -np.inf, np.float32)
+    labels = np.zeros(tuple(target), np.uint8 if len(logits) <= 256 else np.int32)
+    for index, one in enumerate(logits):
+        one = resize(resize(one, size), target)
+        higher = one > best
+        best[higher], labels[higher] = one[higher], index
+    return labels
+
+
+def _single(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
+    for step in model.about['steps']:
+        image = STEPS[step['type']](image, step)
+    count = 1 if model.about['shape'] == 'free' else model.about['shape'][0]
+    return model.run(np.repeat(image[None, ..., ::-1], count, axis=0))
+
+
+def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Record:
+    """The joints of the person in each box."""
+    height, width = image.shape[:2]
+    given = [[0, 0, width, height]] if boxes is None else boxes
+    boxes = np.asarray(given, np.float32).reshape(-1, 4)
+    steps = {step['type']: step for step in model.about['steps']}
+    width, height = size = steps['TopdownAffine']['input_size']
+    centres, scales = _frames(boxes, steps['GetBBoxCenterScale']['padding'], width / height)
+    matrix = _udp_matrix if steps['TopdownAffine']['use_udp'] else _matrix
+    crops = [warp(image, matrix(c, s, size), size) for c, s in zip(centres, scales)]
+    parts = list(_in_batches(model, crops))
+    found = []
+    for centre, scale, box, (joints, scores) in zip(centres, scales, boxes, parts):
+        joints = (joints / np.array(size) * scale + centre - 0.5 * scale).astype(np.float32)
+        one = {'keypoints': joints.tolist(), 'keypoint_scores': scores.tolist()}
+        found.append({**one, 'bbox': box.tolist(), 'bbox_score': 1.0})
+    names = model.about['keypoints']
+    record = {'bbox_format': 'xyxy', **({'keypoint_names': names} if names else {})}
+    return {**record, 'found': round_numbers(found)}
+
+
+def _in_batches(
+    model: Model, crops: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    shape = model.about['shape']
+    count = BATCH if shape == 'free' else shape[0]
+    for start in range(0, len(crops), count):
+        part = list(crops[start : start + count])
+        missing = 0 if shape == 'free' else count - len(part)
+        images = np.stack(part + part[:1] * missing)[..., ::-1]
+        outputs = model.run(images)
+        yield from list(zip(outputs['keypoints'], outputs['scores']))[: len(part)]
+
+
+def _frames(boxes: np.ndarray, padding: float, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (P, 2) of boxes, and their sizes (P, 2) with a margin, widened to a ratio."""
+    w, h = np.hsplit((boxes[:, 2:] - boxes[:, :2]) * padding, 2)
+    wide = np.hstack([w, w / ratio])
+    scales = np.where(w > h * ratio, wide, np.hstack([h * ratio, h]))
+    return (boxes[:, 2:] + boxes[:, :2]) * 0.5, scales
+
+
+def _matrix(centre: np.ndarray, scale: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The map (2, 3) from the picture to the input, as mmpose computes it from three points."""
+    half = size[0] * 0.5
+    source, target = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
+    source[0], source[1] = centre, centre + np.array([scale[0] * -0.5, 0.0])
+    target[0], target[1] = [half, size[1] * 0.5], [0, size[1] * 0.5]
+    for points in (source, target):
+        across = points[0] - points[1]
+        points[2] = points[1] + [-across[1], across[0]]
+    if cv2 is not None:
+        return cv2.getAffineTransform(source, target)
+    return np.linalg.solve(np.hstack([source, np.ones((3, 1))]), target).T
+
+
+def _udp_matrix(centre: np.ndarray, scale: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The same, from the centre of the first pixel to that of the last."""
+    matrix = np.zeros((2, 3), np.float32)
+    for axis in (0, 1):
+        factor = (size[axis] - 1) / scale[axis]
+        matrix[axis, axis] = factor
+        matrix[axis, 2] = factor * (-0.5 * (centre[axis] * 2) + 0.5 * scale[axis])
+    return matrix
+
+
+def resize_edge(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+    """Resizes the shorter side."""
+    (h, w), side = image.shape[:2], step['scale']
+    size = (int(side * h / w), side) if w < h else (side, int(side * w / h))
+    return (smooth if step['backend'] == 'pillow' else resize)(image, size)
+
+
+def crop_centre(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+    """Cuts the middle out."""
+    crop = step['crop_size']
+    width, height = (crop, crop) if isinstance(crop, int) else crop
+    top = max(0, round((image.shape[0] - height) / 2))
+    left = max(0, round((image.shape[1] - width) / 2))
+    return image[top : top + height, left : left + width]
+
+
+def resize_whole(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+    """Resizes to a size, or to as much of it as the ratio of the sides allows."""
+    (h, w), scale = image.shape[:2], step['scale']
+    if not step['keep_ratio']:
+        return resize(image, (scale[1], scale[0]))
+    factor = min(max(scale) / max(h, w), min(scale) / min(h, w))
+    return resize(image, (int(h * factor + 0.5), int(w * factor + 0.5)))
+
+
+def resize_to_multiple(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+    """Enlarges each side to a multiple of a number of pixels."""
+    divisor = step['size_divisor']
+    height, width = (-(-side // divisor) * divisor for side in image.shape[:2])
+    return resize(image, (height, width))
+
+
+STEPS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]] = {
+    'ResizeEdge': resize_edge,
+    'CenterCrop': crop_centre,
+    'Resize': resize_whole,
+    'ResizeToMultiple': resize_to_multiple,
+}
+TASKS: Mapping[str, Callable[..., Record]] = {
+    'classification': classify,
+    'segmentation': segment,
+    'pose': find_joints,
+}
+
+
+def resize(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resizes (H, W) or (H, W, 3) to a height and width, bilinearly as OpenCV does."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    if cv2 is not None:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    places = []
+    for old, new in zip(image.shape, size):
+        place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+        low = place.astype(int)
+        places.append((low, np.minimum(low + 1, old - 1), (place - low).astype(np.float32)))
+    (top, below, down), (left, right, across) = places
+    tail = (1,) * (image.ndim - 2)
+    down, across = down.reshape(-1, 1, *tail), across.reshape(-1, *tail)
+    rows = image[top] * (1 - down) + image[below] * down
+    mixed = rows[:, left] * (1 - across) + rows[:, right] * across
+    return mixed.round().astype(np.uint8) if image.dtype == np.uint8 else mixed
+
+
+def smooth(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resizes (H, W, 3) uint8 to a height and width as Pillow does, to the bit."""
+    for axis in (1, 0):
+        if image.shape[axis] != size[axis]:
+            image = _smooth_axis(image.swapaxes(0, axis), size[axis]).swapaxes(0, axis)
+    return image
+
+
+def _smooth_axis(image: np.ndarray, length: int) -> np.ndarray:
+    """Weighs the pixels around each new one along the first axis, in whole numbers of 22 bits."""
+    step = len(image) / length
+    reach = max(step, 1.0)
+    centre = (np.arange(length) + 0.5) * step
+    first = np.maximum((centre - reach + 0.5).astype(int), 0)
+    last = np.minimum((centre + reach + 0.5).astype(int), len(image))
+    taps = first[:, None] + np.arange((last - first).max())
+    weights = np.maximum(1 - abs((taps - centre[:, None] + 0.5) * (1 / reach)), 0)
+    weights *= taps < last[:, None]
+    weights = (weights / weights.sum(1, keepdims=True) * (1 << 22) + 0.5).astype(np.int32)
+    total = np.full((length, *image.shape[1:]), 1 << 21, np.int32)
+    for place, weight in zip(taps.T, weights.T):
+        total += image[np.minimum(place, len(image) - 1)] * weight[:, None, None]
+    return (total >> 22).clip(0, 255).astype(np.uint8)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The part of a picture that a map (2, 3) brings to a width and height, black outside."""
+    if cv2 is not None:
+        return cv2.warpAffine(image, matrix, tuple(size), flags=cv2.INTER_LINEAR)
+    from PIL import Image
+
+    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    back[:, 2] += 0.5 - back[:, :2] @ [0.5, 0.5]  # Pillow counts from the corners of pixels
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    done = picture.transform(
+        tuple(size), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BILINEAR
+    )
+    return np.asarray(done)
+
+
+def round_numbers(found: list[Record]) -> list[Record]:
+    """Pixels with two decimals, scores and shares with four, as ``mmhrnet demo`` writes them."""
+    return [
+        {k: _round(v, PIXEL_DIGITS if k in IN_PIXELS else SCORE_DIGITS) for k, v in thing.items()}
+        for thing in found
+    ]
+
+
+def _round(value: Any, digits: int) -> Any:
+    if isinstance(value, list):
+        return [_round(part, digits) for part in value]
+    return round(value, digits) if isinstance(value, float) else value
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """JSON with a line for each entry, and one for each thing that was found."""
+    lines = [f' {json.dumps(key)}: {_write_entry(value)}' for key, value in content.items()]
+    return '{\n' + ',\n'.join(lines) + '\n}\n'
+
+
+def _write_entry(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return '[\n' + ',\n'.join(f'  {json.dumps(thing)}' for thing in value) + '\n ]'
+    return json.dumps(value)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads an image as BGR, (H, W, 3) uint8, upright by its EXIF.
+
+    Raises:
+        ModelError: It is not an image.
+    """
+    image = None
+    if Path(path).is_file():
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if cv2 is not None else _read(path)
+    if image is None:
+        raise ModelError(f'{path} is not an image that can be read')
+    return image
+
+
+def _read(path: str | Path) -> np.ndarray | None:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            return np.asarray(ImageOps.exif_transpose(file).convert('RGB'))[..., ::-1]
+    except (OSError, ValueError):
+        return None
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Writes BGR or grey, (H, W, 3) or (H, W) uint8."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.ascontiguousarray(image)
+    if cv2 is not None:
+        path.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+    else:
+        from PIL import Image
+
+        Image.fromarray(image if image.ndim == 2 else image[..., ::-1]).save(path)
+
+
+def draw(model: Model, image: np.ndarray, record: Record) -> np.ndarray:
+    """Draws what was found on a copy of the image, BGR (H, W, 3) uint8."""
+    if 'label_map' in record:
+        palette = _palette(model.about['palette'], int(record['label_map'].max()) + 1)
+        colours = palette[record['label_map']][..., ::-1]
+        return (image * 0.5 + colours * 0.5).astype(np.uint8)
+    if model.about['task'] == 'pose':
+        return _draw_joints(model, image, record)
+    texts = [f'{thing["class"]}: {100 * thing["score"]:.1f} %' for thing in record['found']]
+    return _paint(image, texts=texts)
+
+
+def _palette(colours: Sequence[Sequence[int]], count: int) -> np.ndarray:
+    """Colours (C, 3), RGB; random ones for classes without."""
+    rest = np.random.default_rng(0).integers(0, 256, (max(count - len(colours), 0), 3))
+    return np.concatenate([np.array(colours, int).reshape(-1, 3), rest]).astype(np.uint8)
+
+
+def _draw_joints(model: Model, image: np.ndarray, record: Record) -> np.ndarray:
+    about, lines, dots = model.about, [], []
+    links = _palette(about['skeleton_palette'], len(about['skeleton'])).tolist()
+    for person in record['found']:
+        places, scores = person['keypoints'], person['keypoint_scores']
+        joints = _palette(about['palette'], len(places)).tolist()
+        seen = [score >= SCORE for score in scores]
+        for (start, end), colour in zip(about['skeleton'], links):
+            if seen[start] and seen[end]:
+                lines.append((places[start], places[end], tuple(colour)))
+        dots += [(place, tuple(c)) for place, c, ok in zip(places, joints, seen) if ok]
+    return _paint(image, lines, dots)
+
+
+def _paint(
+    image: np.ndarray,
+    lines: Iterable[tuple[Sequence[float], Sequence[float], tuple[int, ...]]] = (),
+    dots: Iterable[tuple[Sequence[float], tuple[int, ...]]] = (),
+    texts: Sequence[str] = (),
+) -> np.ndarray:
+    """Lines and dots with their colours, RGB, and lines of text from the top, on a copy."""
+    thick = max(1, round(max(image.shape) / 300))
+    if cv2 is None:
+        return _paint_with_pillow(image, lines, dots, texts, thick)
+    image = image.copy()
+    for start, end, colour in lines:
+        cv2.line(image, _whole(start), _whole(end), colour[::-1], thick, cv2.LINE_AA)
+    for place, colour in dots:
+        cv2.circle(image, _whole(place), 2 * thick, colour[::-1], -1, cv2.LINE_AA)
+    size = max(image.shape) / 1000
+    for row, text in enumerate(texts, start=1):
+        corner = (4 * thick, round(36 * size * row))
+        for colour, width in (((0, 0, 0), 3 * thick), ((255, 255, 255), thick)):
+            cv2.putText(image, text, corner, 0, size, colour, width, cv2.LINE_AA)
+    return image
+
+
+def _paint_with_pillow(
+    image: np.ndarray, lines: Iterable, dots: Iterable, texts: Sequence[str], thick: int
+) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    pen = ImageDraw.Draw(picture)
+    for start, end, colour in lines:
+        pen.line([*_whole(start), *_whole(end)], fill=colour, width=thick)
+    for (x, y), colour in dots:
+        pen.ellipse([x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick], fill=colour)
+    text = '\n'.join(texts)
+    pen.multiline_text((4, 4), text, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0))
+    return np.asarray(picture)[..., ::-1]
+
+
+def _whole(place: Sequence[float]) -> tuple[int, int]:
+    return round(place[0]), round(place[1])
+
+
+def write_image(model: Model, path: Path, name: Path, options: Namespace) -> None:
+    """Predicts for an image file and writes NAME.json and NAME.png into the folders asked for."""
+    image = read_image(path)
+    height, width = image.shape[:2]
+    record = model(image)
+    if options.draw:
+        write_png(options.draw / f'{name}.png', draw(model, image, record))
+    labels = record.pop('label_map', None)
+    head = {key: record.pop(key) for key in ('program', 'version')}
+    content = {**head, 'image': str(path), 'width': width, 'height': height, **record}
+    if labels is not None:
+        found = content.pop('found')
+        content |= {'label_map': f'{name.name}_labels.png', 'found': found}
+    if not options.json:
+        print(to_json(content), end='')
+        return
+    target = options.json / f'{name}.json'
+    if labels is not None:
+        write_png(target.with_name(f'{name.name}_labels.png'), labels)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(to_json(content).encode('utf-8', 'backslashreplace'))
+
+
+def write_video(model: Model, path: Path, options: Namespace) -> None:
+    """Predicts for a video: NAME.jsonl with a line about it and one for each frame, NAME.mp4."""
+    if cv2 is None:
+        raise ModelError('Videos need OpenCV: pip install opencv-python-headless')
+    video = cv2.VideoCapture(str(path))
+    rate = video.get(cv2.CAP_PROP_FPS) or 25.0
+    lines: list[Record] = []
+    writer = None
+    while (frame := video.read()[1]) is not None:
+        record = model(frame)
+        if options.draw:
+            writer = writer or _video_writer(options.draw / f'{path.stem}.mp4', frame, rate)
+            writer.write(draw(model, frame, record))
+        record.pop('label_map', None)
+        found = record.pop('found')
+        lines = lines or [{'program': 'mmhrnet', 'video': str(path), **record, 'fps': rate}]
+        lines.append({'frame': len(lines) - 1, 'found': found})
+    if not lines:
+        raise ModelError(f'{path} is not a video that OpenCV reads')
+    if writer is not None:
+        writer.release()
+    text = '\n'.join(map(json.dumps, lines)) + '\n'
+    if options.json:
+        options.json.mkdir(parents=True, exist_ok=True)
+        (options.json / f'{path.stem}.jsonl').write_text(text, encoding='utf-8')
+    else:
+        print(text, end='')
+
+
+def _video_writer(path: Path, frame: np.ndarray, rate: float) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = frame.shape[1], frame.shape[0]
+    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+
+
+def find_images(source: Path) -> list[tuple[Path, Path]]:
+    """The images of a path, each with the name of its results.
+
+    Raises:
+        ModelError: There is no such path, or no image in it.
+    """
+    if source.is_file():
+        return [(source, Path(source.stem))]
+    found = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGES)
+    if not found:
+        raise ModelError(f'There is no image, folder of images or video {source}')
+    names = [path.relative_to(source) for path in found]
+    short = [name.with_suffix('') for name in names]
+    return [(p, s if short.count(s) == 1 else n) for p, s, n in zip(found, short, names)]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command. A bad image does not stop the others.
+
+    Returns:
+        The exit status: 0, or 2 after a line about each mistake.
+    """
+    parser = ArgumentParser(description='Run a whole model of mmhrnet without PyTorch.')
+    parser.add_argument('model', metavar='MODEL.onnx', type=Path)
+    parser.add_argument('source', metavar='IMAGE|FOLDER|VIDEO', type=Path)
+    parser.add_argument('--backend', choices=['auto', *BACKENDS], default='auto')
+    parser.add_argument('--threads', type=int)
+    parser.add_argument('--draw', type=Path, metavar='DIR', help='folder for pictures')
+    results = 'folder for a JSON file for each image; without it, they are printed'
+    parser.add_argument('--json', type=Path, metavar='DIR', help=results)
+    options = parser.parse_args(words)
+    try:
+        mistakes = run_all(options)
+    except (ModelError, OSError) as error:
+        mistakes = [str(error)]
+    for text in mistakes:
+        print(f'{parser.prog}: {text}', file=sys.stderr)
+    return 2 if mistakes else 0
+
+
+def run_all(options: Namespace) -> list[str]:
+    """Predicts for everything that the command names; returns what could not be read."""
+    model = load(options.model, options.backend, options.threads)
+    if options.source.suffix.lower() in VIDEOS:
+        write_video(model, options.source, options)
+        return []
+    mistakes = []
+    for path, name in find_images(options.source):
+        try:
+            write_image(model, path, name, options)
+        except ModelError as error:
+            mistakes.append(str(error))
+    return mistakes
+
+
+if __name__ == '__main__':
+    sys.exit(main())
