@@ -20,6 +20,7 @@ import torch
 import yaml
 from test_swap import configs_of
 
+from mmhrnet import create_model
 from mmhrnet.cli import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +144,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, scene: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name)
     write_like_coco(mini_root(), folder / 'data/coco')
     shutil.copy(scene, folder / 'IMAGE.jpg')
+    model = create_model('hrnet_w18_small_v1', num_classes=4)
+    torch.save(model.state_dict(), folder / 'own.pth')
     return folder
 
 

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 
-from mmhrnet import apis, checkpoints
+from mmhrnet import apis, checkpoints, create_model
 from mmhrnet.cli import make_parser
 from mmhrnet.errors import ConfigError
 from mmhrnet.zoo.publish import choose_weights, logged_metrics, publish, trained_config
@@ -260,3 +260,19 @@ def test_weights_that_do_not_fit_are_named(
 def test_another_config_is_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'number of classes 1000, not 4.*work folder'):
         publish(trained, tmp_path, config=CLS)
+
+
+def test_weights_of_a_loop_of_ones_own_get_a_card_that_claims_nothing(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = create_model('hrnet_w18_small_v1', num_classes=4).eval()
+    torch.save(model.state_dict(), tmp_path / 'own.pth')
+    head = {'model.head.num_classes': 4}
+    path = publish(tmp_path / 'own.pth', tmp_path / 'out', config=CLS, cfg_options=head)
+    card = path.with_suffix('.md').read_text()
+    assert 'did not say how these weights were trained' in card
+    assert not any(word in card for word in ('SGD', 'ImageNet', 'published', '72.3'))
+    classifier = apis.Predictor(checkpoint=path)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        got = classifier.model.head((classifier.model.extract_feat(image)[-1],))
+        assert torch.allclose(got, model(image), atol=1e-5)

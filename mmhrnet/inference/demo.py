@@ -86,7 +86,8 @@ def demo(
             pictures.append(write_prediction(predictor, path, out_dir / name))
         except ImageError as error:
             errors.append(str(error))
-    CONSOLE.print(f'{len(pictures)} pictures with JSON: {out_dir}')
+    if pictures:
+        CONSOLE.print(f'pictures and JSON: {out_dir}')
     if errors:
         raise ConfigError('\n  '.join([f'{len(errors)} of {len(images)} were left out:', *errors]))
     return pictures

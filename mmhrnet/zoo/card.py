@@ -72,17 +72,27 @@ print(predictor(read_image('image.jpg')).found)
 weights may be used.
 """
 
+UNKNOWN = 'The checkpoint did not say how these weights were trained.'
 
 Row = tuple[str, str]  # of a table; it is left out if the second cell is empty
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The contents of a card; ``results`` are values with the step they were measured at."""
+    """The contents of a card.
+
+    Attributes:
+        config: File that the config is named after.
+        cfg: Config that the weights fit.
+        trained: Config of their training; None if the checkpoint does not contain it.
+        model: The network.
+        results: Values with the step that they were measured at.
+        license: Licence of the weights.
+    """
 
     config: Path
     cfg: Config
-    trained: Config
+    trained: Config | None
     model: nn.Module
     results: dict[str, tuple[float, str]]
     license: str
@@ -100,7 +110,7 @@ def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
         title=path.stem,
         model=_table(_model_rows(facts)),
         results=_results(facts),
-        training=_table(_recipe(facts.trained)),
+        training=_table(_recipe(facts.trained)) if facts.trained else UNKNOWN,
         properties=_table(file),
         config=path.with_suffix('.py').name,
         file=path.name,
@@ -130,9 +140,9 @@ def _model_rows(facts: Facts) -> list[Row]:
 
 
 def _results(facts: Facts) -> str:
-    if _is_drawn(facts.trained, 'val_dataloader'):
-        return _results_on_drawn_scenes(facts)
-    published = published_results(facts.config.stem)
+    if facts.trained and _is_drawn(facts.trained, 'val_dataloader'):
+        return _results_on_drawn_scenes(facts, facts.trained)
+    published = published_results(facts.config.stem) if facts.trained else {}
     rows = []
     for metric, (value, step) in facts.results.items():
         known = published_metrics().get(metric, Metric(metric))
@@ -142,19 +152,19 @@ def _results(facts: Facts) -> str:
     rows += [(name, '', '', f'{value}') for name, value in published.items()]
     if not rows:
         return 'Not measured.'
-    data = _data(facts.trained, 'val_dataloader')
+    data = facts.trained and _data(facts.trained, 'val_dataloader')
     note = f'\n\nMeasured on {data}.' if facts.results and data else ''
     return markdown_table(('metric', 'value', 'measured at', 'published'), rows) + note
 
 
-def _results_on_drawn_scenes(facts: Facts) -> str:
+def _results_on_drawn_scenes(facts: Facts, trained: Config) -> str:
     """Without published figures, which are of other data."""
     if not facts.results:
         return 'Not measured.'
     rows = [(name, f'{value:.4g}', step) for name, (value, step) in facts.results.items()]
     note = 'These figures say that the training works, and cannot be compared with published ones.'
     headings = ('metric, on drawn scenes', 'value', 'measured at')
-    data = _data(facts.trained, 'val_dataloader')
+    data = _data(trained, 'val_dataloader')
     return f'Measured on {data}. {note}\n\n{markdown_table(headings, rows)}'
 
 

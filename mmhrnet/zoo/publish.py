@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmhrnet.checkpoints import CheckpointError, read_config, save, take
+from mmhrnet.checkpoints import CheckpointError, fit, read_config, save, state_of, take, unwrap
 from mmhrnet.config.build import build_tensor_model
 from mmhrnet.config.stored import make_config_for
 from mmhrnet.errors import ConfigError
@@ -26,6 +26,7 @@ from mmhrnet.zoo.card import Facts, write_card
 LICENSE = 'Apache-2.0'
 Format = Literal['safetensors', 'pth']
 FORMATS = get_args(Format)
+STORED = {'cfg', 'config'}  # where trainings keep their config, now and before 2022
 OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # settings of no use to others
 
 
@@ -47,7 +48,8 @@ def publish(
     joints), and nothing else of the training. The same input gives the same bytes.
 
     Args:
-        checkpoint: File that training wrote.
+        checkpoint: File that a training wrote, also one of a loop of your own: weights of any names
+            that :func:`mmhrnet.checkpoints.fit` knows.
         out_dir: Folder for the three files, made if absent.
         config: Config that it was trained with; None takes the one that the checkpoint contains.
         format: One of ``FORMATS``.
@@ -71,9 +73,12 @@ def publish(
     state = choose_weights(content, raw)
     with torch.device('meta'):
         model = build_tensor_model(deepcopy(cfg)).eval()
+    if not state.keys() & model.model.state_dict().keys():  # the names of another library
+        state = fit(unwrap(content), model.model)[0]
     check_weights(state, model.model)
     meta = content.get('meta') or {}
-    trained, text = trained_config(meta, cfg)
+    recipe, text = trained_config(meta, cfg)
+    trained = recipe if meta.keys() & STORED else None
     results = {name: (value, '') for name, value in (metrics or {}).items()}
     if not results and not raw:  # the averaged ones were validated
         results = logged_metrics(Path(checkpoint).parent, meta)
@@ -91,19 +96,19 @@ def choose_weights(content: object, raw: bool = False) -> dict[str, Tensor]:
     ``ema_state_dict`` the raw ones, under the prefix ``module.``.
 
     Raises:
+        CheckpointError: It is not a checkpoint.
         ConfigError: The checkpoint has no such weights.
     """
-    if not isinstance(content, dict) or not isinstance(content.get('state_dict'), dict):
-        raise ConfigError('The checkpoint has no state_dict: give one that training wrote')
-    state = content['state_dict']
+    state = state_of(content)
     if raw:
-        if 'ema_state_dict' not in content:
+        if not isinstance(content, dict) or 'ema_state_dict' not in content:
             raise ConfigError(
                 '--raw needs a checkpoint that EMAHook wrote; this one has no ema_state_dict'
             )
         inner = {name.removeprefix('module.'): t for name, t in content['ema_state_dict'].items()}
         state = {name: inner.get(name, tensor) for name, tensor in state.items()}
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+    tensors = {name: t for name, t in state.items() if isinstance(t, Tensor)}
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def check_weights(state: Mapping[str, Tensor], model: nn.Module) -> None:
