@@ -121,8 +121,8 @@ def _deploy_compiled(net: nn.Module, _: object) -> Run:
     return _compiled(optimize(net, PORTABLE, inplace=True), _)
 
 
-def _captured(net: nn.Module, x: Tensor, parallel: bool = True) -> Run:
-    return capture(net, x.shape, parallel=parallel)
+def _captured(net: nn.Module, x: Tensor) -> Run:
+    return capture(net, x.shape)
 
 
 def _packaged(net: nn.Module, x: Tensor) -> Run:
@@ -213,13 +213,6 @@ INFERENCE = {
     ),
     'deploy': Form(_deploy, 'mmhrnet.deploy.optimize', 'ours'),
     'deploy-compile': Form(_deploy_compiled, 'the same, torch.compile', 'ours', compiles=True),
-    'graph': Form(
-        partial(_captured, parallel=False),
-        'mmhrnet.deploy.capture, one stream',
-        'ours',
-        'cuda',
-        sealed=True,
-    ),
     'streams': Form(_captured, 'mmhrnet.deploy.capture', 'ours', 'cuda', sealed=True),
     'packaged': Form(
         _packaged, 'a file compiled by AOTInductor', 'ours', compiles=True, sealed=True

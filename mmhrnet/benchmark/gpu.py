@@ -30,7 +30,6 @@ Device = Literal['cpu', 'cuda']
 RESULTS = Path('work_dirs/gpu')
 POSE = dict(case='pose', shapes=[(256, 192)])
 IMAGES = dict(case='cls', shapes=[(256, 192)])
-GRAPHS = ('graph', 'streams')
 
 
 class Table(NamedTuple):
@@ -55,13 +54,13 @@ TABLES = {  # in order of value
         POSE | dict(batches=[1], precision='fp16'),
         ['mmpose'],
         ('eager', 'reduce-overhead'),
-        ('eager', 'deploy', *GRAPHS),
+        ('eager', 'deploy', 'streams'),
     ),
     'batch64': Table(
         IMAGES | dict(batches=[64], precision='fp16'),
         ['timm', 'mmpretrain'],
         MORE,
-        ('eager', 'channels_last', *DEPLOY, *GRAPHS),
+        ('eager', 'channels_last', *DEPLOY, 'streams'),
     ),
     'training': Table(
         POSE | dict(batches=[64], precision='fp16', train=True),
@@ -91,31 +90,24 @@ TABLES = {  # in order of value
         POSE | dict(batches=[8], precision='fp16'),
         ['mmpose'],
         ('eager', 'reduce-overhead'),
-        ('eager', 'deploy', *GRAPHS),
+        ('eager', 'deploy', 'streams'),
     ),
     'bf16': Table(
         POSE | dict(batches=[1, 64], precision='bf16'),
         ['mmpose'],
         ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'deploy', *GRAPHS),
+        ('eager', 'channels_last', 'deploy', 'streams'),
     ),
     'fp32': Table(
         POSE | dict(batches=[1, 64], precision='fp32'),
         ['mmpose'],
         ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'deploy', *GRAPHS),
-    ),
-    'max-autotune': Table(
-        POSE | dict(batches=[1], precision='fp16'),
-        ['mmpose'],
-        ('eager', 'max-autotune'),
-        ('max-autotune', 'streams'),
+        ('eager', 'channels_last', 'deploy', 'streams'),
     ),
 }
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], batches=[1], precision='fp32', rounds=1)
 DETECTOR = dict(arch='w18')  # the smallest that mmdet has a config of
 CHECKING = 0.5  # of the time, at most, before the tables
-SLOW = 'max-autotune'  # its search must run alone
 
 
 def part_names() -> list[str]:
@@ -217,9 +209,9 @@ def _to_compile(name: str, device: Device) -> list[str]:
     """Contestants that are compiled beforehand, all at once and not by their table, in turn."""
     from mmhrnet.benchmark.forms import INFERENCE, TRAINING
 
-    if device == 'cpu' or name == SLOW:
+    if device == 'cpu':
         return []
-    forms = INFERENCE | {'modules': TRAINING['modules']}
+    forms = TRAINING | INFERENCE
     return [one for one in TABLES[name].names if forms[one.split()[1]].compiles]
 
 
@@ -324,11 +316,11 @@ def work(
 
 
 def _text(error: BaseException) -> str:
-    return (
-        str(error)
-        if isinstance(error, UserError)
-        else f'{type(error).__name__}: {last_line(error)}'
-    )
+    if isinstance(error, UserError):
+        return str(error)
+    first = str(error).partition('\n')[0]  # what follows in an error of CUDA is advice
+    said = first if first.startswith('CUDA error') else last_line(error)
+    return f'{type(error).__name__}: {said}'
 
 
 def _check(result: Result, device: Device, save: Callable[[], None]) -> None:
@@ -375,7 +367,7 @@ def _measure(result: Result, device: Device, names: Sequence[str], alone: str | 
         names=names,
         forms=sorted({name.split()[1] for name in names}),
         device=device,
-        cache=result.name != SLOW,
+        cache=True,
         on_error=note,
         out=folder / (alone or 'all'),
         **options | rounds,

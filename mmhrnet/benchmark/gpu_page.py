@@ -96,13 +96,17 @@ def _checks(results: Sequence[Result]) -> str:
         (
             f'{result.name}: {result.what.rstrip(".")}',
             f'{sum(is_right(check) for check in result.checks)} of {len(result.checks)}',
-            f'{max((c["difference"] or 0 for c in result.checks), default=0):.0e}',
+            _largest([c['difference'] for c in result.checks if c['difference'] is not None]),
             f'{result.seconds:.0f}',
         )
         for result in results
         if result.checks
     ]
     return markdown_table(('what', 'right', 'largest difference', 's'), rows)
+
+
+def _largest(differences: Sequence[float]) -> str:
+    return f'{max(differences):.0e}' if differences else '-'
 
 
 def is_right(check: dict[str, Any]) -> bool:

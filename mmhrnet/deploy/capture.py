@@ -68,9 +68,11 @@ class InParallel(nn.Module):
 class Replay:
     """A captured graph with its input and outputs, which stay in place.
 
-    A call copies its input there and returns these outputs.
+    A call copies its input there and returns these outputs. The graph reads the weights where they
+    were, so that ``run``, to which they belong, must live as long.
     """
 
+    run: Callable[[Tensor], Any]
     graph: torch.cuda.CUDAGraph
     x: Tensor
     outputs: Any
@@ -108,19 +110,17 @@ class Captured(nn.Module):
 def capture(
     model: nn.Module,
     *shapes: Sequence[int],
-    parallel: bool = True,
     rewrites: Rewrites | None = None,
 ) -> Captured:
     """The model's deploy form as one CUDA graph for each shape of input, for inference.
 
     At small batches, a GPU waits for Python to start some 300 convolutions one by one. A graph
-    starts them all at once.
+    starts them all at once, and the streams of resolutions run side by side, on a CUDA stream each.
 
     Args:
         model: What :func:`mmhrnet.deploy.optimize` takes, or returned, on a GPU. It is called with
             one tensor of the dtype of its weights.
         shapes: ``(N, C, H, W)`` each.
-        parallel: Let the streams of resolutions run side by side, each on a CUDA stream.
         rewrites: Those of :func:`mmhrnet.deploy.optimize`, unless the model is optimized.
 
     Returns:
@@ -134,7 +134,7 @@ def capture(
         raise ConfigError(f'A CUDA graph needs a model on a GPU, this one is on {like.device}')
     ready = any(isinstance(part, ConvUnit) for part in model.modules())
     model = deepcopy(model) if ready else optimize(model, rewrites)
-    captured = Captured(_in_parallel(model, Lanes()) if parallel else model)
+    captured = Captured(_in_parallel(model, Lanes()))
     for shape in shapes:
         x = torch.zeros(tuple(shape), dtype=like.dtype, device=like.device)
         with torch.no_grad():
@@ -164,4 +164,4 @@ def record(run: Callable[[Tensor], Any], x: Tensor) -> Replay:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         outputs = run(x)
-    return Replay(graph, x, outputs)
+    return Replay(run, graph, x, outputs)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Rewrites:
     """Switches of :func:`mmhrnet.deploy.optimize`; each leaves every output as it is but rounding.
 
-    The defaults are those that are fastest on a CPU (docs/benchmarks.md measures each of them).
+    The defaults are those that are fastest on a CPU (docs/benchmarks.md measures each of them). On
+    a GPU, only ``fused_kernels`` was measured (docs/gpu.md).
 
     Attributes:
         channels_last: Weights and activations in NHWC order, which kernels prefer.
