@@ -204,8 +204,8 @@ def test_parts_run_in_processes_and_write_a_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(Path(gpu.__file__).parents[2]))
-    assert gpu.prove(parts=['ops'], device='cpu', out=tmp_path / 'page.md')
-    assert '8 of 8' in (tmp_path / 'page.md').read_text()
+    assert gpu.prove(parts=['ops', 'distributed'], device='cpu', out=tmp_path / 'both.md')
+    assert '8 of 8' in (tmp_path / 'both.md').read_text()
     assert json.loads((tmp_path / 'work_dirs/gpu/ops.json').read_text())['state'] == 'passed'
     assert not gpu.prove(parts=['ops', 'batch1'], device='cpu', minutes=0, out=tmp_path / 'page.md')
     page = json.loads((tmp_path / 'page.json').read_text())

@@ -293,8 +293,8 @@ def _distributed(device: str) -> float:
     torch.manual_seed(0)
     net = network('pose', SMALL).to(device).train()
     x = torch.randn(4, 3, 64, 64, device=device)
-    with tempfile.NamedTemporaryFile() as file:
-        dist.init_process_group(backend, f'file://{file.name}', rank=0, world_size=1)
+    with tempfile.TemporaryDirectory() as folder:  # torch removes the file in it
+        dist.init_process_group(backend, f'file://{folder}/store', rank=0, world_size=1)
         try:
             losses = [_steps(net, x, device, alone) for alone in (True, False)]
         finally:
