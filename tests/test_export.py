@@ -400,3 +400,17 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     path.write_bytes(b'text')
     with pytest.raises(ExportError, match=r'neither \.onnx nor a \.pt2 archive'):
         load(path)
+
+
+def test_the_example_of_a_small_detector_is_large_enough_for_free_sizes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    module = importlib.import_module('mmhrnet.deploy.from_config')
+    monkeypatch.setattr(module, 'export', lambda _, images, *__, **___: shapes.append(images.shape))
+    monkeypatch.setattr(module, '_print', lambda *_: None)
+    small = {'test_dataloader.dataset.pipeline.1.scale': (128, 96)}
+    for static in (False, True):
+        config = root / 'configs/mmdet/faster_rcnn_hrnetv2p_w18.py'
+        export_config(config, out=tmp_path / 'a.pt2', static=static, cfg_options=small)
+    assert shapes == [(2, 3, 128, 128), (2, 3, 96, 128)]

@@ -38,6 +38,7 @@ from mmhrnet.models.checks import check_choice
 from mmhrnet.terminal import CONSOLE
 
 Content = Literal['whole', 'raw', 'features']
+EXAMPLE = 128  # pixels: the smallest side with which every neck can have free sizes
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def export_config(
     options = dict(flip_test=flip_test, probabilities=probabilities)
     content = _check_content(cfg, content, shape, **options)
     size = (shape[0], shape[-1]) if shape else input_size(cfg)
+    if content != 'whole' and not shape and not static:
+        size = (max(size[0], EXAMPLE), max(size[1], EXAMPLE))
     weights = str(checkpoint) if checkpoint else None
     if content == 'whole':
         job = _whole(cfg, weights, device, (batch, *size), **options)
