@@ -328,6 +328,7 @@ def test_max_pooling(tmp_path: Path) -> None:
         (dict(config='nowhere.py', static=True), 'There is no config nowhere.py'),
         (dict(shape=[64], static=True), 'takes pictures of 256 x 192: leave --shape out'),
         (dict(content='raw', flip_test=True, static=True), 'are for whole models'),
+        (dict(bundle='folder'), '--bundle needs --format onnx, and neither --out'),
         (dict(probabilities=True, static=True), '--probabilities is for segmentation'),
         (
             dict(config=CONFIGS / DETECTION, content='whole', static=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -251,3 +252,46 @@ def test_other_onnx_files_are_refused(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(ModelError, match='points to data outside of itself'):
         load(path)
+
+
+@pytest.fixture(scope='module')
+def bundle(untrained: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('bundle')
+    checkpoint = untrained('mmpretrain').checkpoint
+    export_config(checkpoint, format='onnx', bundle=folder, license='MIT')
+    return folder
+
+
+def test_a_bundle_has_all_that_it_needs(bundle: Path) -> None:
+    name = 'hrnet-w18-small-v1_4xb64_in1k'
+    files = {'README.md', 'example.json', 'example.png', f'{name}.onnx', 'runtime.py'}
+    assert {path.name for path in bundle.iterdir()} == files
+    text = (bundle / 'README.md').read_text()
+    assert f'`python runtime.py {name}.onnx example.png' in text
+    assert 'uint8 (N, 64, 64, 3)' in text
+    assert 'Licence of the weights: MIT.' in text
+    assert len(text.splitlines()) == 10
+    assert json.loads((bundle / 'example.json').read_text())['image'] == 'example.png'
+
+
+@pytest.mark.slow
+def test_a_bundle_runs_in_a_bare_environment(bundle: Path, tmp_path: Path) -> None:
+    python = tmp_path / 'env/bin/python'
+    subprocess.run([sys.executable, '-m', 'venv', tmp_path / 'env'], check=True)
+    packages = ['numpy', 'opencv-python-headless', 'onnxruntime']
+    installed = subprocess.run([python, '-m', 'pip', 'install', '-q', *packages])
+    if installed.returncode:
+        pytest.skip('pip cannot install here')
+    command = re.search(r'`python (runtime.*?)`', (bundle / 'README.md').read_text())
+    assert command is not None
+    folder = tmp_path / 'copy'
+    shutil.copytree(bundle, folder)
+    subprocess.run([python, *command[1].split()], cwd=folder, check=True)
+    found, expected = (
+        json.loads(path.read_text())['found']
+        for path in (folder / 'results/example.json', bundle / 'example.json')
+    )
+    check_close(found, expected, 0)
+    code = 'import importlib.util; print(importlib.util.find_spec("torch"))'
+    done = subprocess.run([python, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'None'

@@ -40,6 +40,10 @@ def export(parser: ArgumentParser) -> Call:
     parser.add_argument('--probabilities', action='store_true', help=probabilities)
     parser.add_argument('--opset', type=int, help='of ONNX; TensorRT 8 takes 17')
     parser.add_argument('--out', help='file to write')
+    bundle = 'of ONNX: folder for the file and all that runs it without PyTorch'
+    parser.add_argument('--bundle', metavar='DIR', help=bundle)
+    license = 'of the weights, for the README of the bundle; default: %(default)s'
+    parser.add_argument('--license', default='not stated', help=license)
     add(parser, '--shape', help='example size')
     parser.add_argument('--batch', type=int, default=2, help='images of the example')
     parser.add_argument('--static', action='store_true', help='fix batch size and image size')

@@ -21,6 +21,7 @@ from mmhrnet.config.check import check_device
 from mmhrnet.config.stored import make_config_for
 from mmhrnet.config.weights import check_complete, loading
 from mmhrnet.deploy import whole
+from mmhrnet.deploy.bundle import write_bundle
 from mmhrnet.deploy.export import (
     FORMATS,
     INPUT,
@@ -76,6 +77,8 @@ def export_config(
     swap: bool = False,
     cfg_options: dict[str, Any] | None = None,
     opset: int | None = None,
+    bundle: str | Path | None = None,
+    license: str = 'not stated',
 ) -> Path:
     """Writes the deploy form of a config's model into one file and prints how it was checked.
 
@@ -98,6 +101,8 @@ def export_config(
         swap: Put mmhrnet in place of the host's HRNet.
         cfg_options: Settings over the config.
         opset: Version of ONNX's operators, for 'onnx'; None is that of torch.
+        bundle: Folder for a whole model in 'onnx' with all that it needs to run; ``out`` is in it.
+        license: That of the weights, for the README of the bundle.
 
     Returns:
         The file.
@@ -109,7 +114,10 @@ def export_config(
     suffix = FORMATS[check_choice('format', format, FORMATS)].suffix
     cfg, checkpoint = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
     name = Path(cfg.filename).stem
-    out = Path(out or f'work_dirs/export/{name}{suffix}')
+    if bundle:
+        _check_bundle(format, out, content)
+        content = 'whole'
+    out = Path(out or Path(bundle or 'work_dirs/export', f'{name}{suffix}'))
     check_format(format, out, opset, not static)
     check_device(device)
     check_file(out)
@@ -137,7 +145,15 @@ def export_config(
         check=job.check,
     )
     _print(out, checks)
+    if bundle:
+        for path in write_bundle(out, license):
+            CONSOLE.print(str(path))
     return out
+
+
+def _check_bundle(format: FormatName, out: str | Path | None, content: Content | None) -> None:
+    if format != 'onnx' or content not in (None, 'whole') or out:
+        raise ConfigError('--bundle needs --format onnx, and neither --out, --raw nor --features')
 
 
 def _check_content(

@@ -1,0 +1,101 @@
+"""A folder that runs a whole model on a machine without PyTorch and OpenMMLab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmhrnet import runtime
+from mmhrnet.datasets.images import write_png
+from mmhrnet.datasets.scene import draw_scene
+from mmhrnet.files import write_bytes, write_text
+
+EXAMPLE = 'example.png'
+PROGRAM = 'runtime.py'
+NEEDS = 'numpy opencv-python-headless onnxruntime'
+OUTPUTS = {
+    'keypoints': '`keypoints` (N, K, 2), x and y in pixels of the input',
+    'scores': '`scores` (N, K)',
+    'labels': '`labels` (N, H, W), the class of each pixel',
+    'logits': '`logits` (N, C, H/4, W/4)',
+    'probabilities': '`probabilities` of the C classes',
+}
+README = """# {name}
+
+A whole model for {task}, exported by mmhrnet {version} from weights with the SHA-256 {weights}.
+
+- Input: `image`, RGB, uint8 ({count}, {size}, 3)
+- Outputs: {outputs}
+- Setup: `pip install {needs}`, Python 3.10 or newer
+- Run: `python {program} {name}.onnx {example} --json results --draw results`
+- Result of the example: `example.json`
+- Licence of the weights: {license}. Licence of {program}: Apache-2.0
+"""
+
+
+def write_bundle(model: Path, license: str) -> list[Path]:
+    """Writes what a model needs to run into its folder: program, example and README.
+
+    Args:
+        model: A whole ``.onnx`` file.
+        license: That of the weights, for the README.
+
+    Returns:
+        The files of the folder that belong to the model.
+    """
+    folder = model.parent
+    write_bytes(folder / PROGRAM, Path(runtime.__file__).read_bytes())
+    about = runtime.read_about(model)
+    write_png(folder / EXAMPLE, _draw_example(about['task']))
+    _run(model, folder)
+    write_text(folder / 'README.md', _describe(model.stem, about, license))
+    return [model, *sorted(folder.glob('example*')), folder / PROGRAM, folder / 'README.md']
+
+
+def _draw_example(task: str) -> np.ndarray:
+    """A drawn scene, BGR (H, W, 3) uint8; for pose, the largest person of some."""
+    rng = np.random.default_rng(0)
+    scenes = [draw_scene(rng) for _ in range(8)]
+    if task != 'pose':
+        return scenes[0].image[..., ::-1]
+    persons = [(s, one.bbox) for s in scenes for one in s.instances if one.keypoints is not None]
+    scene, (x, y, width, height) = max(persons, key=lambda person: person[1][2] * person[1][3])
+    return scene.image[y : y + height, x : x + width, ::-1]
+
+
+def _run(model: Path, folder: Path) -> None:
+    runtime.run_all(
+        runtime.Namespace(
+            model=model,
+            source=folder / EXAMPLE,
+            backend='onnxruntime',
+            threads=None,
+            json=folder,
+            draw=None,
+        )
+    )
+    target = (folder / EXAMPLE).with_suffix('.json')
+    content = json.loads(target.read_text(encoding='utf-8')) | {'image': EXAMPLE}
+    write_text(target, runtime.to_json(content))
+
+
+def _describe(name: str, about: Mapping[str, Any], license: str) -> str:
+    height, width = about['size']
+    fixed = about['shape'] != 'free'
+    return README.format(
+        name=name,
+        task=about['task'],
+        version=about['mmhrnet'],
+        weights=about['weights'],
+        count=about['shape'][0] if fixed else 'N',
+        size=f'{height}, {width}' if fixed or about['fixed_size'] else 'H, W',
+        outputs=', '.join(OUTPUTS[name] for name in about['outputs']),
+        needs=NEEDS,
+        program=PROGRAM,
+        example=EXAMPLE,
+        license=license,
+    )
