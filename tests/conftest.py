@@ -141,6 +141,20 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Untra
     return make
 
 
+@pytest.fixture(scope='session')
+def whole_files(untrained: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A whole model of each host that has them, as an ONNX file."""
+    from mmhrnet.deploy.from_config import export_config
+
+    folder = tmp_path_factory.mktemp('whole')
+    return {
+        host: export_config(
+            None, untrained(host).checkpoint, format='onnx', out=folder / f'{host}.onnx'
+        )
+        for host in ('mmpose', 'mmseg', 'mmpretrain')
+    }
+
+
 @pytest.fixture
 def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a script of ``tools/`` in this process."""

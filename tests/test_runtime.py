@@ -28,17 +28,6 @@ SOURCE = Path(runtime.__file__)
 
 
 @pytest.fixture(scope='module')
-def files(untrained: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp('whole')
-    return {
-        host: export_config(
-            None, untrained(host).checkpoint, format='onnx', out=folder / f'{host}.onnx'
-        )
-        for host in TASKS
-    }
-
-
-@pytest.fixture(scope='module')
 def without_opencv() -> ModuleType:
     """The runtime as it is where OpenCV is missing."""
     spec = importlib.util.spec_from_file_location('runtime_without_opencv', SOURCE)
@@ -73,7 +62,7 @@ def check_close(found: object, expected: object, digits: float) -> None:
 @pytest.mark.parametrize('backend', runtime.BACKENDS)
 @pytest.mark.parametrize('host', TASKS)
 def test_it_writes_what_the_demo_writes(
-    host: str, backend: str, files: dict, untrained: Callable, tmp_path: Path, scene: Path
+    host: str, backend: str, whole_files: dict, untrained: Callable, tmp_path: Path, scene: Path
 ) -> None:
     pytest.importorskip(backend)
     large = tmp_path / 'large.jpg'
@@ -82,7 +71,7 @@ def test_it_writes_what_the_demo_writes(
     for image in (scene, large):
         write_prediction(predictor, image, tmp_path / 'demo' / image.stem)
         folder = tmp_path / 'runtime'
-        words = [files[host], image, '--json', folder, '--draw', folder, '--backend', backend]
+        words = [whole_files[host], image, '--json', folder, '--draw', folder, '--backend', backend]
         assert main([*map(str, words), '--threads', '1']) == 0
         found, expected = (
             json.loads((tmp_path / of / f'{image.stem}.json').read_text())
@@ -107,7 +96,7 @@ def test_importing_it_is_light() -> None:
     assert done.stdout.strip() == 'set()'
 
 
-def test_a_copy_runs_alone(files: dict, tmp_path: Path, scene: Path) -> None:
+def test_a_copy_runs_alone(whole_files: dict, tmp_path: Path, scene: Path) -> None:
     copy = tmp_path / 'a_copy.py'
     shutil.copy(SOURCE, copy)
     blocked = tmp_path / 'blocked.py'
@@ -117,13 +106,21 @@ def test_a_copy_runs_alone(files: dict, tmp_path: Path, scene: Path) -> None:
         'sys.argv = sys.argv[1:]\n'
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    command = [sys.executable, blocked, copy, files['mmpose'], scene, '--json', tmp_path / 'out']
+    command = [
+        sys.executable,
+        blocked,
+        copy,
+        whole_files['mmpose'],
+        scene,
+        '--json',
+        tmp_path / 'out',
+    ]
     subprocess.run(command, check=True, cwd=tmp_path)
     assert json.loads((tmp_path / 'out' / f'{scene.stem}.json').read_text())['found']
 
 
-def test_persons_come_in_batches(files: dict, scene: Path) -> None:
-    model, image = load(files['mmpose'], threads=1), read_image(scene)
+def test_persons_come_in_batches(whole_files: dict, scene: Path) -> None:
+    model, image = load(whole_files['mmpose'], threads=1), read_image(scene)
     corners = np.random.default_rng(0).uniform(0, 60, (20, 2))
     boxes = np.hstack([corners, corners + 50])
     together = model(image, boxes)['found']
@@ -186,35 +183,40 @@ def test_without_opencv_geometry_is_the_same_but_rounding(without_opencv: Module
 
 
 def test_without_opencv_it_reads_and_draws(
-    files: dict, without_opencv: ModuleType, tmp_path: Path, scene: Path
+    whole_files: dict, without_opencv: ModuleType, tmp_path: Path, scene: Path
 ) -> None:
     for host in TASKS:
-        words = map(str, [files[host], scene, '--json', tmp_path, '--draw', tmp_path])
+        words = map(str, [whole_files[host], scene, '--json', tmp_path, '--draw', tmp_path])
         assert without_opencv.main(list(words)) == 0
         assert read_image(tmp_path / f'{scene.stem}.png').shape == read_image(scene).shape
 
 
 def test_mistakes_are_one_line(
-    files: dict, tmp_path: Path, scene: Path, capsys: pytest.CaptureFixture
+    whole_files: dict, tmp_path: Path, scene: Path, capsys: pytest.CaptureFixture
 ) -> None:
     text, cut = tmp_path / 'text.jpg', tmp_path / 'cut.onnx'
     text.write_text('text')
-    cut.write_bytes(files['mmpose'].read_bytes()[:100_000])
+    cut.write_bytes(whole_files['mmpose'].read_bytes()[:100_000])
     (tmp_path / 'empty').mkdir()
     for words, message in (
         ((tmp_path / 'no.onnx', scene), 'There is no file'),
         ((cut, scene), 'is not an ONNX file, or it is truncated'),
         ((text, scene), 'is not an ONNX file, or it is truncated'),
-        ((files['mmpose'], text), 'is not an image that can be read'),
-        ((files['mmpose'], tmp_path / 'empty'), 'There is no image, folder of images or video'),
-        ((files['mmpose'], tmp_path / 'no.mp4'), 'is not a video that OpenCV reads'),
+        ((whole_files['mmpose'], text), 'is not an image that can be read'),
+        (
+            (whole_files['mmpose'], tmp_path / 'empty'),
+            'There is no image, folder of images or video',
+        ),
+        ((whole_files['mmpose'], tmp_path / 'no.mp4'), 'is not a video that OpenCV reads'),
     ):
         assert main([*map(str, words), '--json', str(tmp_path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
 
 
-def test_mistakes_in_python(files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_in_python(
+    whole_files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = np.zeros((16, 8, 3), np.uint8)
     model = fake([2, 16, 8, 3])
     with pytest.raises(ModelError, match='Boxes are for pose; this file is for classification'):
@@ -224,13 +226,13 @@ def test_mistakes_in_python(files: dict, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ModelError, match=r'takes images of the shape \(2, 16, 8, 3\), not \(3,'):
         model.run(np.zeros((3, 16, 8, 3), np.uint8))
     with pytest.raises(ModelError, match='There is no backend tensorrt: choose auto'):
-        load(files['mmpose'], 'tensorrt')
+        load(whole_files['mmpose'], 'tensorrt')
     for name in runtime.BACKENDS:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModelError, match='pip install onnxruntime'):
-        load(files['mmpose'])
+        load(whole_files['mmpose'])
     with pytest.raises(ModelError, match='pip install openvino'):
-        load(files['mmpose'], 'openvino')
+        load(whole_files['mmpose'], 'openvino')
 
 
 def test_other_onnx_files_are_refused(tmp_path: Path) -> None:
@@ -264,8 +266,8 @@ def bundle(untrained: Callable, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_a_bundle_has_all_that_it_needs(bundle: Path) -> None:
     name = 'hrnet-w18-small-v1_4xb64_in1k'
-    files = {'README.md', 'example.json', 'example.png', f'{name}.onnx', 'runtime.py'}
-    assert {path.name for path in bundle.iterdir()} == files
+    names = {'README.md', 'example.json', 'example.png', f'{name}.onnx', 'runtime.py'}
+    assert {path.name for path in bundle.iterdir()} == names
     text = (bundle / 'README.md').read_text()
     assert f'`python runtime.py {name}.onnx example.png' in text
     assert 'uint8 (N, 64, 64, 3)' in text

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, later, launched, share
 from mmhrnet.errors import ConfigError, UserError
+
+EXPORTED = ('.onnx', '.pt2')
 
 
 def train(parser: ArgumentParser) -> Call:
@@ -29,14 +32,25 @@ def train(parser: ArgumentParser) -> Call:
 
 
 def test(parser: ArgumentParser) -> Call:
-    """Evaluate a checkpoint, beside the published figures."""
+    """Evaluate a checkpoint or an exported whole model, beside the published figures."""
     add(parser, 'config', help=CONFIG_OR_CHECKPOINT)
-    add(parser, 'checkpoint', nargs='?')
+    add(parser, 'checkpoint', nargs='?', help='checkpoint, or what `mmhrnet export` wrote of it')
     add(parser, '--work-dir', help='folder for logs')
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     share(parser, '--data-root', '--swap', '--split', '--cfg-options')
     share(parser, '--launcher', '--local_rank')
-    return launched('mmhrnet.apis:test')
+    checkpoints, files = (
+        launched('mmhrnet.apis:test'),
+        launched('mmhrnet.deploy.evaluate:evaluate_file'),
+    )
+
+    def call(config: str, checkpoint: str | None, **args: Any) -> None:
+        if Path(config).suffix in EXPORTED:
+            raise ConfigError(f'Give the config before {config}: its data and metric are used')
+        chosen = files if Path(checkpoint or '').suffix in EXPORTED else checkpoints
+        chosen(config=config, checkpoint=checkpoint, **args)
+
+    return call
 
 
 def zoo(parser: ArgumentParser) -> Call:

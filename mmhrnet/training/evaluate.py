@@ -60,6 +60,21 @@ def test(
             'published weights'
         )
     runner = build_test_runner(config, checkpoint, split=split, **edits)
+    return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')))
+
+
+def evaluate(
+    runner: Runner, config: str | Path, split: Split, show_dir: str | None, *, mini: bool
+) -> dict[str, float]:
+    """Runs a test, prints its metrics and returns them; see :func:`test`.
+
+    Args:
+        runner: What :func:`build_test_runner` returns.
+        config: Its config, for the screen.
+        split: The data that it has.
+        show_dir: Folder for pictures of predictions.
+        mini: Whether the data are not those of the published figures.
+    """
     if show_dir and is_main_process():
         check_folder(show_dir)
     runner.register_hook(SummaryHook(str(config), train=False))
@@ -67,7 +82,7 @@ def test(
         metrics = runner.test()
     if is_main_process():
         name = Path(runner.cfg.filename).stem.removesuffix(TEST)
-        same_data = split == 'test' and not edits.get('mini')
+        same_data = split == 'test' and not mini
         other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
         print_results({'measured': metrics}, name, other)
         if show_dir:
@@ -85,20 +100,25 @@ def build_test_runner(
 ) -> Runner:
     """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
     cfg, checkpoint = make_config_for(config, checkpoint, with_data=True, **edits)
-    name = Path(cfg.filename).stem
-    # MMEngine writes the config into the work folder, where the training's own has the old name.
-    cfg = Config(cfg.to_dict(), cfg.text, f'{name}{TEST}.py')
-    cfg.load_from, cfg.resume = find_weights(config or name, checkpoint), False
-    if split == 'train':
-        use_train_split(cfg)
-    report_classes(cfg)
+    weights = find_weights(config or Path(cfg.filename).stem, checkpoint)
     if config is None or is_checkpoint(config):  # its config has not all that a training needs
         for key in NOT_TESTED:
             cfg.pop(key, None)
+    runner = build_runner_of(cfg, weights, split)
+    with loading(weights):
+        runner.load_or_resume()
+    check_complete(runner.model, weights)
+    return runner
+
+
+def build_runner_of(cfg: Config, weights: str | None, split: Split) -> Runner:
+    """The runner of a test, before it loads its weights; None for a model that needs none."""
+    # MMEngine writes the config into the work folder, where the training's own has the old name.
+    cfg = Config(cfg.to_dict(), cfg.text, f'{Path(cfg.filename).stem}{TEST}.py')
+    cfg.load_from, cfg.resume = weights, False
+    if split == 'train':
+        use_train_split(cfg)
+    report_classes(cfg)
     check_run(cfg, loaders=('test_dataloader',))
     start_processes(cfg)
-    runner = build_runner(cfg)
-    with loading(cfg.load_from):
-        runner.load_or_resume()
-    check_complete(runner.model, cfg.load_from)
-    return runner
+    return build_runner(cfg)

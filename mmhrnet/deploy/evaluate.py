@@ -1,0 +1,90 @@
+"""Evaluates an exported file with a config's own data and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Unpack
+
+from mmhrnet.config.build import input_size
+from mmhrnet.config.make import Edits, make_config
+from mmhrnet.deploy.export import ExportError, Shipped, load
+from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import host_of
+from mmhrnet.hosts.whole import Whole
+from mmhrnet.training.evaluate import Split, build_runner_of, evaluate
+
+
+def evaluate_file(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    split: Split = 'test',
+    show_dir: str | None = None,
+    **edits: Unpack[Edits],
+) -> dict[str, float]:
+    """Evaluates a whole model as :func:`mmhrnet.apis.test` evaluates a checkpoint.
+
+    Args:
+        config: Config file, whose data, pipeline and metric are used.
+        checkpoint: The file that :func:`mmhrnet.deploy.from_config.export_config` wrote of it.
+        split: 'test', or 'train' for the training data through the test's pipeline.
+        show_dir: Folder for pictures of predictions.
+        edits: Arguments of :func:`mmhrnet.config.make.make_config`.
+
+    Raises:
+        ConfigError: The arguments, the data or the file cannot work.
+        ExportError: The file does not load, or is not a whole model.
+    """
+    shipped = load(checkpoint)
+    if 'task' not in shipped.metadata:
+        raise ExportError(
+            f'{checkpoint} is not a whole model: export it without --raw and --features'
+        )
+    runner = build_runner_of(make_config(config, **edits), None, split)
+    host, about = host_of(runner.cfg), shipped.metadata
+    size = list(input_size(runner.cfg))
+    if host.whole is None or about['task'] != host.task:
+        raise ConfigError(f'{checkpoint} is for {about["task"]}, the config for {host.task}')
+    if about['fixed_size'] and about['size'] != size:
+        raise ConfigError(
+            f'{checkpoint} takes pictures of {about["size"]}, the config makes them {size}: give '
+            'the config that it was exported from'
+        )
+    step = partial(predict, host.whole, runner.model, shipped)
+    runner.model.test_step = runner.model.val_step = step
+    runner.cfg.load_from = str(checkpoint)  # for the summary on the screen
+    return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')))
+
+
+def predict(whole: Whole, model: Any, shipped: Shipped, data: Mapping[str, Any]) -> Sequence[Any]:
+    """The host's data samples of a batch of its data loader, filled by a file."""
+    data = model.data_preprocessor.cast_data(data)
+    inputs = data['inputs']
+    bgr = inputs if isinstance(inputs, Tensor) else torch.stack(list(inputs))  # (N, 3, H, W)
+    images = bgr.flip(1).permute(0, 2, 3, 1)
+    shape = shipped.metadata['shape']
+    if isinstance(shape, list):
+        if list(images.shape[1:3]) != shape[1:3]:
+            raise ConfigError(
+                f'The file takes pictures of {shape[1:3]}, not {list(images.shape[1:3])}: export '
+                'it without --static'
+            )
+        parts = [_run(shipped, part, shape[0]) for part in images.split(shape[0])]
+    else:
+        parts = [_run(shipped, images, len(images))]
+    names: Any = shipped.metadata['outputs']
+    outputs = {name: torch.cat(ys) for name, ys in zip(names, zip(*parts))}
+    with torch.no_grad():
+        return whole.fill(model, outputs, data['data_samples'])
+
+
+def _run(shipped: Shipped, images: Tensor, count: int) -> list[Tensor]:
+    """The outputs for a batch, which is filled up to the number that the file takes."""
+    filled = torch.cat([images, images[:1].expand(count - len(images), -1, -1, -1)])
+    return [y[: len(images)] for y in shipped(filled)]

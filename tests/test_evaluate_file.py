@@ -1,0 +1,77 @@
+"""A whole model is tested like its checkpoint, with the same figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from mmhrnet import apis
+from mmhrnet.deploy import load
+from mmhrnet.deploy.evaluate import evaluate_file, predict
+from mmhrnet.deploy.export import Shipped
+from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import known_hosts
+
+FEW = {'test_dataloader.dataset.indices': 8}
+
+
+@pytest.mark.parametrize('host', ['mmpose', 'mmseg', 'mmpretrain'])
+def test_its_figures_are_those_of_the_checkpoint(
+    host: str, whole_files: dict, untrained: Callable, tmp_path: Path
+) -> None:
+    config, checkpoint = untrained(host)
+    options = dict(work_dir=str(tmp_path), cfg_options=FEW)
+    found = evaluate_file(config, whole_files[host], show_dir=str(tmp_path / 'show'), **options)
+    expected = apis.test(config, checkpoint, **options)
+    assert found.keys() == expected.keys()
+    np.testing.assert_allclose(
+        [*found.values()], [*expected.values()], rtol=0, atol=1e-3, equal_nan=True
+    )
+    assert list((tmp_path / 'show').iterdir())
+
+
+def test_mistakes(
+    whole_files: dict,
+    untrained: Callable,
+    tmp_path: Path,
+    run_tool: Callable,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    pose, file = untrained('mmpose')[0], whole_files['mmpretrain']
+    with pytest.raises(ConfigError, match=r'is for classification, the config for pose'):
+        evaluate_file(pose, file, work_dir=str(tmp_path))
+    other = {'test_dataloader.dataset.pipeline.2.input_size': (48, 64)}
+    with pytest.raises(ConfigError, match=r'of \[128, 96\], the config makes them \[64, 48\]'):
+        evaluate_file(pose, whole_files['mmpose'], work_dir=str(tmp_path), cfg_options=other)
+    with pytest.raises(SystemExit):
+        run_tool('test', file)
+    assert 'Give the config before' in capsys.readouterr().err
+
+
+def test_a_fixed_batch_is_filled_up(whole_files: dict, untrained: Callable) -> None:
+    given = load(whole_files['mmpretrain'])
+    sizes = []
+
+    def run(images: torch.Tensor) -> list[torch.Tensor]:
+        sizes.append(tuple(images.shape))
+        return list(given(images))
+
+    shape = [4, 64, 64, 3]
+    shipped = Shipped(run, {**given.metadata, 'shape': shape})
+    whole = known_hosts()['mmpretrain'].whole
+    assert whole is not None
+    model = apis.Predictor(checkpoint=untrained('mmpretrain').checkpoint).model
+    images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
+    data = dict(inputs=images, data_samples=[DataSample() for _ in images])
+    samples = predict(whole, model, shipped, data)
+    assert sizes == [tuple(shape)] * 2
+    rgb = images.flip(1).permute(0, 2, 3, 1)
+    found = torch.stack([sample.pred_score for sample in samples])
+    torch.testing.assert_close(found, given(rgb)[0])
+    with pytest.raises(ConfigError, match=r'takes pictures of \[64, 64\], not \[32, 64\]'):
+        predict(whole, model, shipped, {**data, 'inputs': images[:, :, :32]})
