@@ -121,11 +121,11 @@ class Heatmaps(Joints):
         """How far the joints are from their highest pixels (x, y), (N, K, 2) in pixels."""
         h, w = heat.shape[2:]
         if not self.blurs:
-            around = neighbours(heat, x, y, 1)
+            around = neighbours(heat, x, y)
             step = torch.stack([around(1, 0) - around(-1, 0), around(0, 1) - around(0, -1)], -1)
             inside = [(x > 1) & (x < w - 1) & (y > 0), (y > 1) & (y < h - 1) & (x > 0)]
             return step.sign() * 0.25 * torch.stack(inside, -1)
-        at = neighbours(self.logarithm(heat), x, y, 2)
+        at = neighbours(self.logarithm(heat), x, y)
         dx, dy = 0.5 * (at(1, 0) - at(-1, 0)), 0.5 * (at(0, 1) - at(0, -1))
         dxx = 0.25 * (at(2, 0) - 2 * at(0, 0) + at(-2, 0))
         dyy = 0.25 * (at(0, 2) - 2 * at(0, 0) + at(0, -2))
@@ -154,7 +154,7 @@ class UdpHeatmaps(Heatmaps):
         return place * place.new_tensor([self.size[0] / (w - 1), self.size[1] / (h - 1)])
 
     def refine(self, heat: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        at = neighbours(self.logarithm(heat), x, y, 1)
+        at = neighbours(self.logarithm(heat), x, y)
         here = at(0, 0)
         dx, dy = 0.5 * (at(1, 0) - at(-1, 0)), 0.5 * (at(0, 1) - at(0, -1))
         dxx, dyy = at(1, 0) - 2 * here + at(-1, 0), at(0, 1) - 2 * here + at(0, -1)
@@ -164,14 +164,14 @@ class UdpHeatmaps(Heatmaps):
         return newton(dx, dy, dxx + tiny, dyy + tiny, dxy)
 
 
-def neighbours(maps: Tensor, x: Tensor, y: Tensor, reach: int) -> Callable[[int, int], Tensor]:
+def neighbours(maps: Tensor, x: Tensor, y: Tensor) -> Callable[[int, int], Tensor]:
     """Gives the values (N, K) of maps (N, K, h, w) around pixels; the border goes on outside."""
-    w = maps.shape[3]
-    flat = F.pad(maps, (reach,) * 4, mode='replicate').flatten(2)
-    centre = (y + reach) * (w + 2 * reach) + x + reach
+    h, w = maps.shape[2:]
+    flat = maps.flatten(2)
 
     def value(right: int, down: int) -> Tensor:
-        index = centre + down * (w + 2 * reach) + right
+        # Clamped instead of padded: the onnx package cannot bring padding below opset 18.
+        index = (y + down).clamp(0, h - 1) * w + (x + right).clamp(0, w - 1)
         return flat.gather(2, index[..., None])[..., 0]
 
     return value
