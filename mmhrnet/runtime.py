@@ -36,6 +36,7 @@ SCORE = 0.3  # lowest score of a joint that is drawn
 PIXEL_DIGITS, SCORE_DIGITS = 2, 4
 IN_PIXELS = ('bbox', 'keypoints')
 Record = dict[str, Any]
+Settings = Mapping[str, Any]  # of a step, or of a whole file
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
@@ -105,7 +106,7 @@ def _openvino(path: str | Path, threads: int | None) -> Run:
     return lambda images: list(model([images]).values())
 
 
-def read_about(path: Path) -> Mapping[str, Any]:
+def read_about(path: Path) -> Settings:
     """What a whole model says about itself, read without a backend.
 
     Raises:
@@ -170,7 +171,7 @@ class Model:
         session: Takes the input and returns the outputs.
     """
 
-    about: Mapping[str, Any]
+    about: Settings
     session: Run
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Record:
@@ -333,14 +334,14 @@ def _udp_matrix(centre: np.ndarray, scale: np.ndarray, size: Sequence[int]) -> n
     return matrix
 
 
-def resize_edge(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+def resize_edge(image: np.ndarray, step: Settings) -> np.ndarray:
     """Resizes the shorter side."""
     (h, w), side = image.shape[:2], step['scale']
     size = (int(side * h / w), side) if w < h else (side, int(side * w / h))
     return (smooth if step['backend'] == 'pillow' else resize)(image, size)
 
 
-def crop_centre(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+def crop_centre(image: np.ndarray, step: Settings) -> np.ndarray:
     """Cuts the middle out."""
     crop = step['crop_size']
     width, height = (crop, crop) if isinstance(crop, int) else crop
@@ -349,7 +350,7 @@ def crop_centre(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
     return image[top : top + height, left : left + width]
 
 
-def resize_whole(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+def resize_whole(image: np.ndarray, step: Settings) -> np.ndarray:
     """Resizes to a size, or to as much of it as the ratio of the sides allows."""
     (h, w), scale = image.shape[:2], step['scale']
     if not step['keep_ratio']:
@@ -358,14 +359,14 @@ def resize_whole(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
     return resize(image, (int(h * factor + 0.5), int(w * factor + 0.5)))
 
 
-def resize_to_multiple(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
+def resize_to_multiple(image: np.ndarray, step: Settings) -> np.ndarray:
     """Enlarges each side to a multiple of a number of pixels."""
     divisor = step['size_divisor']
     height, width = (-(-side // divisor) * divisor for side in image.shape[:2])
     return resize(image, (height, width))
 
 
-STEPS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]] = {
+STEPS: Mapping[str, Callable[[np.ndarray, Settings], np.ndarray]] = {
     'ResizeEdge': resize_edge,
     'CenterCrop': crop_centre,
     'Resize': resize_whole,
@@ -452,7 +453,7 @@ def _round(value: Any, digits: int) -> Any:
     return round(value, digits) if isinstance(value, float) else value
 
 
-def to_json(content: Mapping[str, Any]) -> str:
+def to_json(content: Settings) -> str:
     """JSON with a line for each entry, and one for each thing that was found."""
     lines = [f' {json.dumps(key)}: {_write_entry(value)}' for key, value in content.items()]
     return '{\n' + ',\n'.join(lines) + '\n}\n'

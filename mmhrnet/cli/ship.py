@@ -108,7 +108,7 @@ def benchmark(parser: ArgumentParser) -> Call:
     mmseg, mmpretrain and timm. Writes Markdown, JSON and a picture.
     """
     from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark
-    from mmhrnet.benchmark.gpu import part_names, prove
+    from mmhrnet.benchmark.gpu import prove
     from mmhrnet.models import list_archs
 
     parser.add_argument('case', nargs='?', choices=list(CASES), default='pose')
@@ -133,11 +133,7 @@ def benchmark(parser: ArgumentParser) -> Call:
     add(parser, '--device', choices=['cpu', 'cuda'])
     parser.add_argument('--rounds', type=int, help='samples of each')
     parser.add_argument('--quick', action='store_true', help='three minutes on two cores')
-    parser.add_argument('--gpu', action='store_true', help='everything about this GPU, on one page')
-    parser.add_argument('--parts', nargs='+', choices=part_names(), default=[], help='of --gpu')
-    parser.add_argument('--minutes', type=float, default=20, help='for --gpu')
-    out = 'folder for the results; of --gpu, the page; default: work_dirs/benchmark, docs/gpu.md'
-    parser.add_argument('--out', help=out)
+    _add_gpu(parser)
 
     def call(gpu: bool, parts: list[str], minutes: float, out: str | None, **args: Any) -> None:
         if not gpu:
@@ -151,6 +147,16 @@ def benchmark(parser: ArgumentParser) -> Call:
             sys.exit(1)
 
     return call
+
+
+def _add_gpu(parser: ArgumentParser) -> None:
+    from mmhrnet.benchmark.gpu import part_names
+
+    parser.add_argument('--gpu', action='store_true', help='everything about this GPU, on one page')
+    parser.add_argument('--parts', nargs='+', choices=part_names(), default=[], help='of --gpu')
+    parser.add_argument('--minutes', type=float, default=20, help='for --gpu')
+    out = 'folder for the results; of --gpu, the page; default: work_dirs/benchmark, docs/gpu.md'
+    parser.add_argument('--out', help=out)
 
 
 def _size(text: str) -> tuple[int, int]:
