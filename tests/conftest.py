@@ -72,7 +72,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_global_left() -> object:
-    """MMEngine keeps the default scope and each visualizer for the life of a process."""
+    """MMEngine keeps scope, loggers with their files, and visualizers for the life of a process."""
+    from mmengine.logging import MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
 
@@ -80,6 +81,7 @@ def _nothing_global_left() -> object:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
+    MMLogger._instance_dict.clear()
     visualizers = [Visualizer]
     for visualizer in visualizers:
         visualizer._instance_dict.clear()

@@ -85,7 +85,7 @@ def test_a_static_file_has_the_size_of_the_training(
     run, out = trained('mmpose'), tmp_path / 'a.pt2'
     run_tool('export', run.checkpoint, '--static', '--batch', 1, '--out', out)
     metadata = load(out).metadata
-    assert (metadata['shape'], metadata['config']) == ([1, 3, 128, 96], run.left.stem)
+    assert (metadata['shape'], metadata['config']) == ([1, 128, 96, 3], run.left.stem)
 
 
 @TRAINED
