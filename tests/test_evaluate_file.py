@@ -20,7 +20,10 @@ from mmhrnet.hosts import known_hosts
 FEW = {'test_dataloader.dataset.indices': 8}
 
 
-@pytest.mark.parametrize('host', ['mmpose', 'mmseg', 'mmpretrain'])
+SLOW = pytest.param('mmpose', marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize('host', [SLOW, 'mmseg', 'mmpretrain'])
 def test_its_figures_are_those_of_the_checkpoint(
     host: str, whole_files: dict, untrained: Callable, tmp_path: Path
 ) -> None:

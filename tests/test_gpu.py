@@ -199,6 +199,7 @@ def test_the_line_of_an_error_of_cuda_is_its_first() -> None:
     assert gpu._text(RuntimeError('at first\nno kernel')) == 'RuntimeError: no kernel'
 
 
+@pytest.mark.slow
 def test_parts_run_in_processes_and_write_a_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

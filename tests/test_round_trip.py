@@ -161,7 +161,6 @@ def ends_like_an_uninterrupted_run(cfg: Config, tmp_path: Path) -> Path:
     (half,) = whole.glob(f'*_{HALF}.pth')
     parts.mkdir()
     shutil.copy(half, parts)
-    assert checkpoints.load(half)['meta']['iter'] == HALF
     assert not differences(train(cfg, parts, resume=True), uninterrupted)
     return half
 
