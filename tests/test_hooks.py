@@ -29,11 +29,12 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, LOOPS, METRICS
 from mmengine.registry import MODELS as ALL_MODELS
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import CheckpointLoader, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmhrnet import checkpoints
+from mmhrnet.checkpoints import handed_on
 from mmhrnet.config.check import check_weights
 from mmhrnet.errors import TrainingError
 from mmhrnet.training.hooks import durable_files, seeded_batches
@@ -281,6 +282,15 @@ def test_a_checkpoint_to_start_from_is_read_once(
     check_weights(cfg)
     run(cfg)
     assert opened.count('iter_18.pth') == 1
+
+
+def test_nothing_is_kept_of_a_checkpoint_that_goes_to_another_device(tmp_path: Path) -> None:
+    path = tmp_path / 'a.pth'
+    torch.save({'state_dict': {'weight': torch.ones(2)}}, path)
+    checkpoints.read_ahead(path)
+    loaded = CheckpointLoader.load_checkpoint(str(path), map_location='meta', logger='silent')
+    assert loaded['state_dict']['weight'].is_meta  # as for a GPU
+    assert not handed_on._KEPT
 
 
 @pytest.mark.parametrize('fast', [False, True])

@@ -167,10 +167,7 @@ def _shapes(state: Mapping[str, object]) -> dict[str, object]:
 def load_from_local(filename: str, map_location: MAP_LOCATION = None) -> object:
     from mmhrnet import checkpoints
 
-    path = Path(filename).expanduser()
-    if map_location == 'cpu':
-        return _without_program(checkpoints.take(path))
-    return load_any(path, map_location)
+    return _without_program(checkpoints.take(Path(filename).expanduser(), map_location))
 
 
 def load_from_ceph(

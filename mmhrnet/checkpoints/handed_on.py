@@ -1,11 +1,14 @@
-"""The checkpoint that was read for its config, kept for whoever loads its weights next."""
+"""The checkpoint that was read for its config or to check it, kept for whoever loads it next."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmhrnet.checkpoints.safe import load
+
+if TYPE_CHECKING:
+    from torch.serialization import MAP_LOCATION
 
 _KEPT: dict[tuple[str, int, int], object] = {}  # one at most: by path, time and size of the file
 
@@ -18,9 +21,13 @@ def read_ahead(path: str | Path) -> object:
     return content
 
 
-def take(path: str | Path) -> Any:
-    """The checkpoint on the CPU: the one that was read ahead, unless the file has changed."""
-    return _KEPT.pop(_key(path), None) or load(path, 'cpu')
+def take(path: str | Path, map_location: MAP_LOCATION = 'cpu') -> Any:
+    """The checkpoint: on the CPU the one that was read ahead, unless the file has changed.
+
+    Either way, it is no longer kept.
+    """
+    kept = _KEPT.pop(_key(path), None)
+    return kept if kept and map_location == 'cpu' else load(path, map_location)
 
 
 def _key(path: str | Path) -> tuple[str, int, int]:
