@@ -188,7 +188,9 @@ def evaluate(cfg: Config, file: Path, work_dir: Path) -> None:
     runner = Runner.from_cfg(cfg)
     check_complete(runner.model, cfg.load_from)
     assert runner.test() == {'seen': IMAGES}
-    saved = checkpoints.load(file)['state_dict']
+    content = checkpoints.load(file)
+    assert content['meta']['iter'] == HALF
+    saved = content['state_dict']
     assert all(torch.equal(saved[name], t) for name, t in runner.model.state_dict().items())
 
 
