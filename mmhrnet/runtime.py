@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -641,13 +642,25 @@ def find_images(source: Path) -> list[tuple[Path, Path]]:
         ModelError: There is no such path, or no image in it.
     """
     if source.is_file():
-        return [(source, Path(source.stem))]
+        return name_results([source], source)
     found = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGES)
     if not found:
         raise ModelError(f'There is no image, folder of images or video {source}')
-    names = [path.relative_to(source) for path in found]
-    short = [name.with_suffix('') for name in names]
-    return [(p, s if short.count(s) == 1 else n) for p, s, n in zip(found, short, names)]
+    return name_results(found, source)
+
+
+def name_results(images: Sequence[Path], source: Path) -> list[tuple[Path, Path]]:
+    """Each image with the path of its results, without suffix, below the output folder.
+
+    The suffix of the image stays in the name where two images differ only by it.
+    """
+    root = source if source.is_dir() else source.parent
+    names = [path.relative_to(root).with_suffix('') for path in images]
+    counts = Counter(names)
+    return [
+        (path, name if counts[name] == 1 else path.relative_to(root))
+        for path, name in zip(images, names)
+    ]
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import captions
 from mmhrnet.inference.demo import demo
 from mmhrnet.inference.predict import Predictor
-from mmhrnet.inference.records import round_numbers
+from mmhrnet.runtime import round_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 W32 = ROOT / 'configs/mmdet/faster_rcnn_hrnetv2p_w32.py'

@@ -46,21 +46,30 @@ class Table(NamedTuple):
         return [*names, *(f'mmhrnet {form}' for form in self.ours)]
 
 
-MORE = ('eager', 'channels_last', 'compile')
+PLAIN = ('eager', 'channels_last')
+MORE = (*PLAIN, 'compile')
 DEPLOY = ('deploy', 'deploy-compile')
-STEPS = ('eager', 'channels_last', 'graph')
+STEPS = (*PLAIN, 'graph')
+
+
+def _latency(batch: int) -> Table:
+    options = POSE | dict(batches=[batch], precision='fp16')
+    ours = ('eager', 'deploy', 'streams')
+    return Table(options, ['mmpose'], ('eager', 'reduce-overhead'), ours)
+
+
+def _precision(name: str) -> Table:
+    options = POSE | dict(batches=[1, 64], precision=name)
+    return Table(options, ['mmpose'], PLAIN, (*PLAIN, 'deploy', 'streams'))
+
+
 TABLES = {  # in order of value
-    'batch1': Table(
-        POSE | dict(batches=[1], precision='fp16'),
-        ['mmpose'],
-        ('eager', 'reduce-overhead'),
-        ('eager', 'deploy', 'streams'),
-    ),
+    'batch1': _latency(1),
     'batch64': Table(
         IMAGES | dict(batches=[64], precision='fp16'),
         ['timm', 'mmpretrain'],
         MORE,
-        ('eager', 'channels_last', *DEPLOY, 'streams'),
+        (*PLAIN, *DEPLOY, 'streams'),
     ),
     'training': Table(
         POSE | dict(batches=[64], precision='fp16', train=True),
@@ -71,39 +80,24 @@ TABLES = {  # in order of value
     'faster-rcnn': Table(
         dict(case='faster-rcnn', batches=[4], precision='fp16'),
         ['mmdet'],
-        ('eager', 'channels_last'),
-        ('eager', 'channels_last'),
+        PLAIN,
+        PLAIN,
     ),
     'seg-neck': Table(
         dict(case='seg-neck', arch='w48', batches=[4], precision='fp16'),
         ['mmseg'],
         MORE,
-        ('eager', 'channels_last', *DEPLOY),
+        (*PLAIN, *DEPLOY),
     ),
     'det-neck': Table(
         dict(case='det-neck', batches=[4], precision='fp16'),
         ['mmdet'],
         MORE,
-        ('eager', 'channels_last', *DEPLOY),
+        (*PLAIN, *DEPLOY),
     ),
-    'batch8': Table(
-        POSE | dict(batches=[8], precision='fp16'),
-        ['mmpose'],
-        ('eager', 'reduce-overhead'),
-        ('eager', 'deploy', 'streams'),
-    ),
-    'bf16': Table(
-        POSE | dict(batches=[1, 64], precision='bf16'),
-        ['mmpose'],
-        ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'deploy', 'streams'),
-    ),
-    'fp32': Table(
-        POSE | dict(batches=[1, 64], precision='fp32'),
-        ['mmpose'],
-        ('eager', 'channels_last'),
-        ('eager', 'channels_last', 'deploy', 'streams'),
-    ),
+    'batch8': _latency(8),
+    'bf16': _precision('bf16'),
+    'fp32': _precision('fp32'),
 }
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], batches=[1], precision='fp32', rounds=1)
 DETECTOR = dict(arch='w18')  # the smallest that mmdet has a config of

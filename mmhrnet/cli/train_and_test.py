@@ -39,10 +39,8 @@ def test(parser: ArgumentParser) -> Call:
     parser.add_argument('--show-dir', help='folder for pictures of predictions')
     share(parser, '--data-root', '--swap', '--split', '--cfg-options')
     share(parser, '--launcher', '--local_rank')
-    checkpoints, files = (
-        launched('mmhrnet.apis:test'),
-        launched('mmhrnet.deploy.evaluate:evaluate_file'),
-    )
+    checkpoints = launched('mmhrnet.apis:test')
+    files = launched('mmhrnet.deploy.evaluate:evaluate_file')
 
     def call(config: str, checkpoint: str | None, **args: Any) -> None:
         if Path(config).suffix in EXPORTED:

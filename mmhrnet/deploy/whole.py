@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -19,8 +19,7 @@ from mmhrnet.deploy.decode import DECODERS, Decoder
 from mmhrnet.deploy.export import Check, ExportError, Shipped, check_error, difference
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
-from mmhrnet.hosts.host import Host
-from mmhrnet.hosts.whole import Whole, read_steps
+from mmhrnet.hosts.whole import Outputs, Whole, read_steps
 from mmhrnet.inference.predict import build_inferencer, meta_of
 
 IMAGE = 'image'  # the input
@@ -68,14 +67,16 @@ class Built(NamedTuple):
         model: Takes and returns what :class:`WholeModel` does.
         about: Plain data: task, names, steps from a picture to the input.
         reference: The host's own model.
-        host: The host.
+        host: Its scope.
+        predict: The host's own prediction for RGB images.
         trained: Whether the weights are not random.
     """
 
     model: WholeModel
     about: dict[str, object]
     reference: nn.Module
-    host: Host
+    host: str
+    predict: Callable[[Any, Tensor], Outputs]
     trained: bool
 
     @property
@@ -104,7 +105,9 @@ def build_whole(
         ConfigError: The model or its pipeline has what a file cannot hold.
     """
     host = host_of(cfg)
-    whole = whole_of(host)
+    whole = host.whole
+    if whole is None:
+        raise ConfigError(f'{host.name} has no whole models yet: export --features')
     steps = read_steps(cfg, whole.steps)
     model = build_inferencer(cfg, checkpoint, device).model
     if checkpoint:
@@ -113,13 +116,8 @@ def build_whole(
     decoder = _decoder(whole, model, meta, flip_test, probabilities)
     about = dict(task=host.task, steps=steps, flip_test=flip_test, **whole.describe(meta))
     net = WholeModel(TensorModel(model, with_head=True), normalization(cfg), decoder)
-    return Built(net.to(device).eval(), about, model, host, checkpoint is not None)
-
-
-def whole_of(host: Host) -> Whole:
-    if host.whole is None:
-        raise ConfigError(f'{host.name} has no whole models yet: export --features')
-    return host.whole
+    net = net.to(device).eval()
+    return Built(net, about, model, host.name, whole.predict, checkpoint is not None)
 
 
 def _decoder(
@@ -149,8 +147,8 @@ def compare(built: Built, shipped: Shipped, images: Tensor) -> Check:
     count, height, width, _ = images.shape
     images = draw_images(count, height, width).to(images.device)
     found = dict(zip(built.outputs, shipped(images)))
-    with DefaultScope.overwrite_default_scope(built.host.name):
-        expected = whole_of(built.host).predict(built.reference, images)
+    with DefaultScope.overwrite_default_scope(built.host):
+        expected = built.predict(built.reference, images)
     if not built.trained:  # heatmaps without peaks, whose refinement depends on the last digits
         expected.pop('keypoints', None)
     names = [name for name in expected if name in found]

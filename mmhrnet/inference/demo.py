@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -18,11 +17,10 @@ from mmhrnet.datasets.images import ImageError, read_image, write_png
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import beside, check_folder, write_text
 from mmhrnet.inference.predict import Predictor
-from mmhrnet.inference.records import describe_source, round_numbers, to_json
+from mmhrnet.inference.records import describe_source
+from mmhrnet.runtime import IMAGES, VIDEOS, name_results, round_numbers, to_json
 from mmhrnet.terminal import CONSOLE
 
-IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 FPS = 25.0  # of a video that does not say
 
 
@@ -81,7 +79,7 @@ def demo(
     if source.suffix.lower() in VIDEOS:
         return [predict_video(predictor, source, out_dir)]
     pictures, errors = [], []
-    for path, name in track(name_outputs(images, source), 'Images', console=CONSOLE):
+    for path, name in track(name_results(images, source), 'Images', console=CONSOLE):
         try:
             pictures.append(write_prediction(predictor, path, out_dir / name))
         except ImageError as error:
@@ -107,20 +105,6 @@ def find_images(source: Path) -> list[Path]:
     if not found:
         raise ConfigError(f'The folder {source} has no images ({", ".join(IMAGES)})')
     return found
-
-
-def name_outputs(images: list[Path], source: Path) -> list[tuple[Path, Path]]:
-    """Each image with the path of its results, without suffix, below the output folder.
-
-    The suffix of the image stays in the name where two images differ only by it.
-    """
-    root = source if source.is_dir() else source.parent
-    names = [path.relative_to(root).with_suffix('') for path in images]
-    counts = Counter(names)
-    return [
-        (path, name if counts[name] == 1 else path.relative_to(root))
-        for path, name in zip(images, names)
-    ]
 
 
 def write_prediction(predictor: Predictor, image: Path, target: Path) -> Path:

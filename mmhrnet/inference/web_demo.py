@@ -13,9 +13,10 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.files import write_text
 from mmhrnet.hosts.host import Things
 from mmhrnet.inference.predict import Predictor
-from mmhrnet.inference.records import describe_source, round_numbers, to_json
+from mmhrnet.inference.records import describe_source
 from mmhrnet.inference.stream_maps import plot_streams, record_streams
 from mmhrnet.inference.web_choices import PUBLISHED, Choices
+from mmhrnet.runtime import round_numbers, to_json
 
 MAX_PIXELS = 25_000_000
 WHOLE_IMAGE = 'none: the image is one person'
