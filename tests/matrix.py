@@ -129,7 +129,9 @@ class Environment:
             log.write(f'$ {" ".join(words)}\n{result.stdout}{result.stderr}\n')
         if result.returncode:
             lines = (result.stdout + result.stderr).strip().splitlines() or ['']
-            raise StepError(f'{Path(words[0]).name} {" ".join(words[1:3])}: {lines[-1]}')
+            tests = [line for line in lines if line.startswith(('FAILED ', 'ERROR '))]
+            said = '; '.join(tests or lines[-1:])
+            raise StepError(f'{Path(words[0]).name} {" ".join(words[1:3])}: {said}')
         return result.stdout
 
     def install(self, *requirements: str | Path) -> None:

@@ -318,6 +318,7 @@ def test_mmpretrain_beside_a_transformers_without_its_names(tmp_path: Path) -> N
     fake_fork(tmp_path, 'transformers', '5.0.0', 'transformers')
     (tmp_path / 'transformers/__init__.py').write_text(TRANSFORMERS)
     code = (
+        'import mmcv; mmcv.__version__ = "2.1.0"\n'  # which mmdet accepts without mmhrnet
         'import {}mmpretrain.models, mmdet.models; print(mmdet.models.BaseReID.__base__.__name__)'
     )
     assert 'NoneType takes no arguments' in python(code.format(''), tmp_path).stderr
