@@ -33,7 +33,11 @@ IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.p
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 BATCH = 16  # persons at a time
 TOP = 5  # classes that are listed
-SCORE = 0.3  # lowest score of a joint that is drawn
+SCORE = 0.3  # lowest score of an object that is listed, and of a joint that is drawn
+PERSON = 'person'  # the class whose joints a pose estimator looks for
+OVERLAP = 0.3  # of two boxes that are the same person, as in mmpose's demo
+XYXY = {'bbox_format': 'xyxy'}
+TEXT = 0.036  # height of a line of text, of the longer side of a picture
 PIXEL_DIGITS, SCORE_DIGITS = 2, 4
 IN_PIXELS = ('bbox', 'keypoints')
 Record = dict[str, Any]
@@ -45,13 +49,16 @@ class ModelError(ValueError):
     """A file, picture or argument that cannot work. Its text is one line."""
 
 
-def load(path: str | Path, backend: str = 'auto', threads: int | None = None) -> Model:
+def load(
+    path: str | Path, backend: str = 'auto', threads: int | None = None, score: float = SCORE
+) -> Model:
     """Loads a whole model.
 
     Args:
         path: The ``.onnx`` file.
         backend: 'onnxruntime', 'openvino', or 'auto' for the first that is installed.
         threads: Threads of a prediction; None leaves it to the backend.
+        score: Lowest score of objects that are listed and of joints that are drawn.
 
     Raises:
         ModelError: The file is not a whole model or damaged, or no backend is installed.
@@ -65,7 +72,7 @@ def load(path: str | Path, backend: str = 'auto', threads: int | None = None) ->
         raise ModelError(
             f'{path} cannot be loaded: {" ".join(str(error).split())[:200]}'
         ) from error
-    return Model(about, run)
+    return Model(about, run, score)
 
 
 def _session(path: str | Path, backend: str, threads: int | None) -> Run:
@@ -170,10 +177,12 @@ class Model:
     Attributes:
         about: What the file says about itself: task, names, steps from a picture to the input.
         session: Takes the input and returns the outputs.
+        score: Lowest score of objects that are listed and of joints that are drawn.
     """
 
     about: Settings
     session: Run
+    score: float = SCORE
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Record:
         """Predicts for a picture of any size.
@@ -190,8 +199,7 @@ class Model:
         Raises:
             ModelError: Another image, or boxes for another task.
         """
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
-            raise ModelError('The image must be BGR, (H, W, 3) uint8, as read_image gives it')
+        _check(image)
         task = self.about['task']
         if boxes is not None and task != 'pose':
             raise ModelError(f'Boxes are for pose; this file is for {task}')
@@ -213,9 +221,10 @@ class Model:
         shape = self.about['shape']
         size = [*shape[:1], *shape[1:3]] if shape != 'free' else [len(images), *self._size(images)]
         if list(images.shape) != [*size, 3]:
+            free = 'number' if self.about['fixed_size'] else 'number and size'
             raise ModelError(
                 f'The file takes images of the shape {(*size, 3)}, not {images.shape}; one that is '
-                'exported without --static takes any number'
+                f'exported without --static takes any {free}'
             )
         return dict(zip(self.about['outputs'], self.session(np.ascontiguousarray(images))))
 
@@ -226,6 +235,64 @@ class Model:
         """The name of a class, or its number."""
         names = self.about['classes']
         return names[label] if label < len(names) else str(label)
+
+
+def _check(image: object) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
+        raise ModelError('The image must be BGR, (H, W, 3) uint8, as read_image gives it')
+
+
+@dataclass(frozen=True)
+class TopDown:
+    """A detector and a pose estimator: ``TopDown(detector, pose)(image)`` finds persons' joints.
+
+    Attributes:
+        detector: Finds the persons: its class 'person', or its only class if it names none.
+        pose: Finds the joints in each of their boxes.
+
+    Raises:
+        ModelError: A model is for another task, or the detector does not know persons.
+    """
+
+    detector: Model
+    pose: Model
+
+    def __post_init__(self) -> None:
+        found, task = self.detector.about['task'], self.pose.about['task']
+        if found != 'detection':
+            raise ModelError(f'The detector must be a file for detection, not for {found}')
+        if task != 'pose':
+            raise ModelError(f'A detector finds persons for a model for pose, not for {task}')
+        if PERSON not in (self.detector.about['classes'] or [PERSON]):
+            raise ModelError(f"The detector has no class '{PERSON}'")
+
+    def __call__(self, image: np.ndarray) -> Record:
+        """What the pose estimator finds in the boxes of the detector; see :class:`Model`."""
+        _check(image)
+        names = self.detector.about['classes'] or [PERSON]
+        objects = detect(self.detector, image)
+        persons = objects['labels'] == names.index(PERSON)
+        boxes, scores = objects['boxes'][persons], objects['scores'][persons].astype(float)
+        kept = _drop_doubles(boxes, scores)
+        record = self.pose(image, boxes[kept])
+        for person, score in zip(record['found'], scores[kept].tolist()):
+            person['bbox_score'] = round(score, SCORE_DIGITS)
+        return record
+
+
+def _drop_doubles(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Indices of the boxes (P, 4) that overlap with none of a higher score, best first."""
+    boxes, kept = boxes.astype(float), []
+    sizes = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)  # mmpose counts both pixels of a border
+    order = scores.argsort()[::-1]
+    while len(order):
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        first = np.maximum(boxes[best, :2], boxes[order, :2])
+        last = np.minimum(boxes[best, 2:], boxes[order, 2:])
+        common = np.maximum(last - first + 1, 0).prod(1)
+        order = order[common / (sizes[best] + sizes[order] - common) <= OVERLAP]
+    return kept
 
 
 def classify(model: Model, image: np.ndarray) -> Record:
@@ -265,8 +332,125 @@ def _enlarge(logits: np.ndarray, size: Sequence[int], target: Sequence[int]) -> 
 def _single(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
     for step in model.about['steps']:
         image = STEPS[step['type']](image, step)
+    return _run_one(model, image)
+
+
+def _run_one(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
     count = 1 if model.about['shape'] == 'free' else model.about['shape'][0]
     return model.run(np.repeat(image[None, ..., ::-1], count, axis=0))
+
+
+def find_objects(model: Model, image: np.ndarray) -> Record:
+    """The objects of a picture, with their masks if the file has them."""
+    objects = detect(model, image)
+    rows = zip(*(objects[key].tolist() for key in ('labels', 'scores', 'boxes')))
+    found: list[Record] = [
+        {'label': label, 'class': model.name(label), 'score': score, 'bbox': box}
+        for label, score, box in rows
+    ]
+    for thing, box, mask in zip(found, objects['boxes'], objects.get('masks', ())):
+        inside = paste_mask(mask, box, image.shape[:2], model.about['mask_threshold'])
+        thing['mask'] = encode_mask(inside)
+    return {**XYXY, 'found': round_numbers(found)}
+
+
+def detect(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
+    """What a detector is sure enough of.
+
+    Args:
+        model: The detector.
+        image: BGR, (H, W, 3) uint8.
+
+    Returns:
+        ``labels`` (K,), ``scores`` (K,), ``boxes`` (K, 4) as left, top, right and bottom in pixels
+        of the picture, and perhaps ``masks`` (K, h, w), probabilities within each box.
+    """
+    shown, factor, shift = image, np.ones(2), np.zeros(2)
+    for step in model.about['steps']:
+        before, shown = np.array(shown.shape[1::-1]), STEPS[step['type']](shown, step)
+        after = np.array(shown.shape[1::-1])
+        if step['type'] == 'RandomCenterCropPad':
+            shift = after // 2 - before // 2
+        else:
+            factor = factor * (after / before)
+    outputs = _run_one(model, shown)
+    scores = outputs['scores'][0]
+    kept = (scores >= model.score) & (scores > 0)
+    found = {name: output[0][kept] for name, output in outputs.items()}
+    boxes = found['boxes'] - np.tile(shift, 2).astype(np.float32)
+    # mmdet divides the boxes of masks and multiplies all others, which differ in the last digit.
+    if 'masks' in found:
+        found['boxes'] = boxes / np.tile(factor, 2).astype(np.float32)
+    else:
+        found['boxes'] = boxes * np.tile(1 / factor, 2).astype(np.float32)
+    return found
+
+
+def paste_mask(
+    mask: np.ndarray, box: np.ndarray, size: Sequence[int], threshold: float
+) -> np.ndarray:
+    """The pixels of an object, (H, W) bool.
+
+    Args:
+        mask: Probabilities within the box, (h, w).
+        box: Left, top, right and bottom in pixels of the picture.
+        size: Height and width of the picture.
+        threshold: Lowest probability of a pixel of the object.
+    """
+    left, top, right, bottom = box
+    whole = np.zeros(tuple(size), bool)
+    y, down = _spread(top, bottom, size[0], mask.shape[0])
+    x, across = _spread(left, right, size[1], mask.shape[1])
+    whole[y, x] = down @ mask @ across.T >= threshold
+    return whole
+
+
+def _spread(low: float, high: float, limit: int, cells: int) -> tuple[slice, np.ndarray]:
+    """The pixels from one side of a box to the other, and the weights of the cells for each."""
+    first = max(int(np.floor(low)) - 1, 0)
+    last = min(max(int(np.ceil(high)) + 1, first), limit)
+    pixels = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        places = (pixels - low) / (high - low) * cells - 0.5
+    places[~np.isfinite(places)] = (cells - 1) / 2  # of a box without an extent
+    distances = abs(places[:, None] - np.arange(cells, dtype=np.float32))
+    return slice(first, last), np.maximum(1 - distances, 0)
+
+
+def encode_mask(mask: np.ndarray) -> Record:
+    """COCO's compressed run-length code of a mask, (H, W) bool, as pycocotools writes it."""
+    flat = mask.T.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(edges, prepend=0, append=flat.size)
+    if flat[0]:
+        runs = np.insert(runs, 0, 0)  # the first run is one of zeros
+    numbers = runs.copy()
+    numbers[3:] -= runs[1:-2]
+    text = bytearray()
+    for number in numbers.tolist():
+        more = True
+        while more:  # five bits at a time, the lowest first, and a sixth for more
+            bits, number = number & 31, number >> 5
+            more = number != (-1 if bits & 16 else 0)
+            text.append(48 + bits + 32 * more)
+    return {'size': list(mask.shape), 'counts': text.decode()}
+
+
+def decode_mask(code: Settings) -> np.ndarray:
+    """The mask, (H, W) bool, of COCO's compressed run-length code."""
+    runs: list[int] = []
+    number = shift = 0
+    for bits in code['counts'].encode():
+        number |= (bits - 48 & 31) << shift
+        shift += 5
+        if bits - 48 & 32:
+            continue
+        if bits - 48 & 16:
+            number -= 1 << shift
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        number = shift = 0
+    height, width = code['size']
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
 def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Record:
@@ -286,7 +470,7 @@ def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Re
         one = {'keypoints': joints.tolist(), 'keypoint_scores': scores.tolist()}
         found.append({**one, 'bbox': box.tolist(), 'bbox_score': 1.0})
     names = model.about['keypoints']
-    record = {'bbox_format': 'xyxy', **({'keypoint_names': names} if names else {})}
+    record = {**XYXY, **({'keypoint_names': names} if names else {})}
     return {**record, 'found': round_numbers(found)}
 
 
@@ -367,13 +551,32 @@ def resize_to_multiple(image: np.ndarray, step: Settings) -> np.ndarray:
     return resize(image, (height, width))
 
 
+def pad_around(image: np.ndarray, step: Settings) -> np.ndarray:
+    """Puts a picture into the middle of one whose sides the network divides."""
+    way, value = step['test_pad_mode']
+    sides = []
+    for side in image.shape[:2]:
+        more = (side | value) + step['test_pad_add_pix']
+        sides.append(more if way == 'logical_or' else -(-side // value) * value)
+    colour = step['mean'][::-1] if step['to_rgb'] else step['mean']
+    whole = np.empty((*sides, 3), np.uint8)
+    whole[:] = np.round(colour)
+    (top, height), (left, width) = (
+        (new // 2 - old // 2, min(old, old // 2 + new // 2)) for old, new in zip(image.shape, sides)
+    )
+    whole[top : top + height, left : left + width] = image[:height, :width]
+    return whole
+
+
 STEPS: Mapping[str, Callable[[np.ndarray, Settings], np.ndarray]] = {
     'ResizeEdge': resize_edge,
     'CenterCrop': crop_centre,
     'Resize': resize_whole,
     'ResizeToMultiple': resize_to_multiple,
+    'RandomCenterCropPad': pad_around,
 }
 TASKS: Mapping[str, Callable[..., Record]] = {
+    'detection': find_objects,
     'classification': classify,
     'segmentation': segment,
     'pose': find_joints,
@@ -502,16 +705,42 @@ def write_png(path: Path, image: np.ndarray) -> None:
         Image.fromarray(image if image.ndim == 2 else image[..., ::-1]).save(path)
 
 
-def draw(model: Model, image: np.ndarray, record: Record) -> np.ndarray:
+def draw(model: Model | TopDown, image: np.ndarray, record: Record) -> np.ndarray:
     """Draws what was found on a copy of the image, BGR (H, W, 3) uint8."""
+    if isinstance(model, TopDown):
+        model = model.pose
     if 'label_map' in record:
         palette = _palette(model.about['palette'], int(record['label_map'].max()) + 1)
         colours = palette[record['label_map']][..., ::-1]
         return (image * 0.5 + colours * 0.5).astype(np.uint8)
     if model.about['task'] == 'pose':
         return _draw_joints(model, image, record)
-    texts = [f'{thing["class"]}: {100 * thing["score"]:.1f} %' for thing in record['found']]
+    if model.about['task'] == 'detection':
+        return _draw_objects(model, image, record)
+    height = TEXT * max(image.shape)
+    texts = [((0, height * row), _caption(thing)) for row, thing in enumerate(record['found'])]
     return _paint(image, texts=texts)
+
+
+def _caption(thing: Record) -> str:
+    return f'{thing["class"]}: {100 * thing["score"]:.1f} %'
+
+
+def _draw_objects(model: Model, image: np.ndarray, record: Record) -> np.ndarray:
+    found, lines, texts = record['found'], [], []
+    count = max((thing['label'] for thing in found), default=-1) + 1
+    palette, image = _palette(model.about['palette'], count), image.copy()
+    for thing in found:
+        colour = palette[thing['label']]
+        if 'mask' in thing:
+            inside = decode_mask(thing['mask'])
+            image[inside] = image[inside] * 0.5 + colour[::-1] * 0.5
+        left, top, right, bottom = thing['bbox']
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        edges = zip(corners, corners[1:] + corners[:1])
+        lines += [(start, end, tuple(colour.tolist())) for start, end in edges]
+        texts.append(((left, top), _caption(thing)))
+    return _paint(image, lines, texts=texts)
 
 
 def _palette(colours: Sequence[Sequence[int]], count: int) -> np.ndarray:
@@ -526,7 +755,7 @@ def _draw_joints(model: Model, image: np.ndarray, record: Record) -> np.ndarray:
     for person in record['found']:
         places, scores = person['keypoints'], person['keypoint_scores']
         joints = _palette(about['palette'], len(places)).tolist()
-        seen = [score >= SCORE for score in scores]
+        seen = [score >= model.score for score in scores]
         for (start, end), colour in zip(about['skeleton'], links):
             if seen[start] and seen[end]:
                 lines.append((places[start], places[end], tuple(colour)))
@@ -538,9 +767,9 @@ def _paint(
     image: np.ndarray,
     lines: Iterable[tuple[Sequence[float], Sequence[float], tuple[int, ...]]] = (),
     dots: Iterable[tuple[Sequence[float], tuple[int, ...]]] = (),
-    texts: Sequence[str] = (),
+    texts: Iterable[tuple[Sequence[float], str]] = (),
 ) -> np.ndarray:
-    """Lines and dots with their colours, RGB, and lines of text from the top, on a copy."""
+    """Lines and dots with their colours, RGB, and texts below and right of places, on a copy."""
     thick = max(1, round(max(image.shape) / 300))
     if cv2 is None:
         return _paint_with_pillow(image, lines, dots, texts, thick)
@@ -550,15 +779,15 @@ def _paint(
     for place, colour in dots:
         cv2.circle(image, _whole(place), 2 * thick, colour[::-1], -1, cv2.LINE_AA)
     size = max(image.shape) / 1000
-    for row, text in enumerate(texts, start=1):
-        corner = (4 * thick, round(36 * size * row))
+    for (x, y), text in texts:
+        corner = _whole((x + 4 * thick, y + TEXT * max(image.shape)))
         for colour, width in (((0, 0, 0), 3 * thick), ((255, 255, 255), thick)):
             cv2.putText(image, text, corner, 0, size, colour, width, cv2.LINE_AA)
     return image
 
 
 def _paint_with_pillow(
-    image: np.ndarray, lines: Iterable, dots: Iterable, texts: Sequence[str], thick: int
+    image: np.ndarray, lines: Iterable, dots: Iterable, texts: Iterable, thick: int
 ) -> np.ndarray:
     from PIL import Image, ImageDraw
 
@@ -568,8 +797,10 @@ def _paint_with_pillow(
         pen.line([*_whole(start), *_whole(end)], fill=colour, width=thick)
     for (x, y), colour in dots:
         pen.ellipse([x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick], fill=colour)
-    text = '\n'.join(texts)
-    pen.multiline_text((4, 4), text, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0))
+    size = 0.8 * TEXT * max(image.shape)
+    style = dict(fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0), font_size=size)
+    for (x, y), text in texts:
+        pen.text((x + 4 * thick, y + 2 * thick), text, **style)
     return np.asarray(picture)[..., ::-1]
 
 
@@ -577,7 +808,7 @@ def _whole(place: Sequence[float]) -> tuple[int, int]:
     return round(place[0]), round(place[1])
 
 
-def write_image(model: Model, path: Path, name: Path, options: Namespace) -> None:
+def write_image(model: Model | TopDown, path: Path, name: Path, options: Namespace) -> None:
     """Predicts for an image file and writes NAME.json and NAME.png into the folders asked for."""
     image = read_image(path)
     height, width = image.shape[:2]
@@ -600,7 +831,7 @@ def write_image(model: Model, path: Path, name: Path, options: Namespace) -> Non
     target.write_bytes(to_json(content).encode('utf-8', 'backslashreplace'))
 
 
-def write_video(model: Model, path: Path, options: Namespace) -> None:
+def write_video(model: Model | TopDown, path: Path, options: Namespace) -> None:
     """Predicts for a video: NAME.jsonl with a line about it and one for each frame, NAME.mp4."""
     if cv2 is None:
         raise ModelError('Videos need OpenCV: pip install opencv-python-headless')
@@ -674,6 +905,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument('source', metavar='IMAGE|FOLDER|VIDEO', type=Path)
     parser.add_argument('--backend', choices=['auto', *BACKENDS], default='auto')
     parser.add_argument('--threads', type=int)
+    persons = 'for pose: the whole model of a detector, which finds the persons'
+    parser.add_argument('--detector', type=Path, metavar='DETECTOR.onnx', help=persons)
+    lowest = 'lowest score drawn and listed; default: %(default)s'
+    parser.add_argument('--score-thr', type=float, default=SCORE, help=lowest)
     parser.add_argument('--draw', type=Path, metavar='DIR', help='folder for pictures')
     results = 'folder for a JSON file for each image; without it, they are printed'
     parser.add_argument('--json', type=Path, metavar='DIR', help=results)
@@ -689,7 +924,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def run_all(options: Namespace) -> list[str]:
     """Predicts for everything that the command names; returns what could not be read."""
-    model = load(options.model, options.backend, options.threads)
+    how = (options.backend, options.threads, options.score_thr)
+    single = load(options.model, *how)
+    model = TopDown(load(options.detector, *how), single) if options.detector else single
     if options.source.suffix.lower() in VIDEOS:
         write_video(model, options.source, options)
         return []

@@ -15,15 +15,18 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from mmhrnet import runtime
+from mmhrnet import __version__, runtime
 from mmhrnet.apis import Predictor, read_image
+from mmhrnet.datasets.images import write_png
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.inference.demo import write_prediction
-from mmhrnet.runtime import Model, ModelError, load, main
+from mmhrnet.runtime import Model, ModelError, TopDown, load, main
 
 TASKS = ('mmpose', 'mmseg', 'mmpretrain')
+RESULTS = ('runtime', 'demo')
 SOURCE = Path(runtime.__file__)
 
 
@@ -74,15 +77,13 @@ def test_it_writes_what_the_demo_writes(
         words = [whole_files[host], image, '--json', folder, '--draw', folder, '--backend', backend]
         assert main([*map(str, words), '--threads', '1']) == 0
         found, expected = (
-            json.loads((tmp_path / of / f'{image.stem}.json').read_text())
-            for of in ('runtime', 'demo')
+            json.loads((tmp_path / of / f'{image.stem}.json').read_text()) for of in RESULTS
         )
         check_close(found, expected, 0)
         assert read_image(folder / f'{image.stem}.png').shape == read_image(image).shape
         if host == 'mmseg':
             maps = [
-                cv2.imread(str(tmp_path / of / f'{image.stem}_labels.png'), 0)
-                for of in ('runtime', 'demo')
+                cv2.imread(str(tmp_path / of / f'{image.stem}_labels.png'), 0) for of in RESULTS
             ]
             assert (maps[0] != maps[1]).mean() < 1e-4
 
@@ -158,6 +159,218 @@ def test_videos(tmp_path: Path) -> None:
     assert (about['width'], about['height'], about['fps']) == (64, 48, 10)
     assert [frame['frame'] for frame in frames] == [0, 1, 2]
     assert cv2.VideoCapture(str(tmp_path / 'out/a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def about_detection(**more: object) -> dict[str, object]:
+    """What the file of a detector says about itself."""
+    about: dict[str, object] = dict(task='detection', mmhrnet=__version__, shape='free', steps=[])
+    about |= dict(size=[1, 1], fixed_size=False, classes=['cat', 'person'], palette=[[255, 0, 0]])
+    return about | dict(outputs=['boxes', 'scores', 'labels', 'masks'], mask_threshold=0.5) | more
+
+
+def fake_detector(objects: list[tuple], masks: bool = False, **more: object) -> Model:
+    """A detector that finds the same (label, score, box) in each picture, with full masks."""
+    outputs = [np.zeros((1, 100, *shape), np.float32) for shape in ((4,), (), (), (28, 28))]
+    for i, (label, score, box) in enumerate(objects):
+        for output, value in zip(outputs, (box, score, label, 1)):
+            output[0, i] = value
+    outputs[2] = outputs[2].astype(np.int64)
+    names = ['boxes', 'scores', 'labels', 'masks'][: 4 if masks else 3]
+    return Model(about_detection(**{'outputs': names, **more}), lambda _: outputs[: len(names)])
+
+
+def host_detector(predictor: Predictor) -> Model:
+    """The host's detector in the place of a file: from the input to boxes and what is in them."""
+    from mmdet.structures import DetDataSample
+    from mmengine.registry import DefaultScope
+
+    model, masks = predictor.model, []
+    model.roi_head.mask_head.register_forward_hook(lambda *call: masks.append(call[2]))
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        size = images.shape[1:3]
+        sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1, 1)))
+        bgr = torch.from_numpy(images[0, ..., ::-1].copy()).permute(2, 0, 1)
+        with torch.no_grad(), DefaultScope.overwrite_default_scope('mmdet'):
+            (sample,) = model.test_step({'inputs': [bgr], 'data_samples': [sample]})
+        found = sample.pred_instances
+        fields = [found.bboxes, found.scores, found.labels, masks.pop()[:, 0].sigmoid()]
+        missing = 100 - len(found)
+        return [np.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)])[None] for x in fields]
+
+    pipeline = predictor.cfg.test_dataloader.dataset.pipeline
+    steps = [dict(step) for step in pipeline if step.type == 'Resize']
+    meta = model.dataset_meta
+    about = about_detection(classes=predictor.classes, palette=meta['palette'], steps=steps)
+    return Model(about, run, predictor.score)
+
+
+@pytest.fixture(scope='module')
+def detector(untrained: Callable) -> Predictor:
+    predictor = Predictor(checkpoint=untrained('mmdet').checkpoint)
+    predictor.classes = ('disk', 'star', 'person')  # the last for what a random network finds
+    return predictor
+
+
+@pytest.fixture(params=[False, True], ids=['small', 'large'])
+def picture(request: pytest.FixtureRequest, scene: Path, tmp_path: Path) -> Path:
+    path = tmp_path / 'picture.png'
+    image = read_image(scene)
+    write_png(path, cv2.resize(image, (431, 317)) if request.param else image)
+    return path
+
+
+def check_record(model: Model | TopDown, predictor: Predictor, image: Path, out: Path) -> list:
+    """Compares what is written for an image with what the demo writes; returns what is found."""
+    write_prediction(predictor, image, out / 'demo')
+    options = runtime.Namespace(draw=out, json=out)
+    runtime.write_image(model, image, Path('runtime'), options)
+    found, expected = (json.loads((out / f'{name}.json').read_text()) for name in RESULTS)
+    check_close(found, expected, 0.0101)
+    assert read_image(out / 'runtime.png').shape == read_image(image).shape
+    return found['found']
+
+
+def test_objects_are_those_of_the_demo(detector: Predictor, picture: Path, tmp_path: Path) -> None:
+    model = host_detector(detector)
+    found = check_record(model, detector, picture, tmp_path)
+    assert len(found) > 50
+    height, width = read_image(picture).shape[:2]
+    assert {tuple(thing['mask']['size']) for thing in found} == {(height, width)}
+
+
+def test_joints_of_persons_are_those_of_the_demo(
+    detector: Predictor, picture: Path, whole_files: dict, untrained: Callable, tmp_path: Path
+) -> None:
+    model = TopDown(host_detector(detector), load(whole_files['mmpose'], threads=1))
+    predictor = Predictor(checkpoint=untrained('mmpose').checkpoint, detector=detector)
+    found = check_record(model, predictor, picture, tmp_path)
+    assert len({person['bbox_score'] for person in found}) > 3
+
+
+def test_boxes_go_back_as_in_the_host() -> None:
+    from mmdet.structures.bbox import scale_boxes
+
+    boxes = np.random.default_rng(0).uniform(0, 300, (9, 4)).astype(np.float32)
+    step = dict(type='Resize', scale=[97, 61], keep_ratio=False)
+    model = fake_detector([(0, 0.9, box) for box in boxes], steps=[step])
+    image = np.zeros((113, 227, 3), np.uint8)
+    expected = scale_boxes(torch.from_numpy(boxes), [1 / (97 / 227), 1 / (61 / 113)])
+    np.testing.assert_array_equal(runtime.detect(model, image)['boxes'], expected)
+
+
+@pytest.mark.parametrize('size', [(64, 96), (63, 127), (31, 100), (1, 257)])
+@pytest.mark.parametrize(
+    'mode', [('logical_or', 31, 1), ('logical_or', 127, 0), ('size_divisor', 32, 0)]
+)
+def test_pictures_are_padded_as_in_the_host(size: tuple[int, int], mode: tuple) -> None:
+    from mmdet.datasets.transforms import RandomCenterCropPad
+
+    *way, more = mode
+    step = dict(test_pad_mode=way, test_pad_add_pix=more, mean=[10, 20, 30], to_rgb=True)
+    unused = dict(ratios=None, border=None, std=[1, 1, 1], test_mode=True)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected = RandomCenterCropPad(**step, **unused)({'img': image.astype(np.float32)})
+    step['type'] = 'RandomCenterCropPad'
+    np.testing.assert_array_equal(runtime.pad_around(image, step), expected['img'])
+    box = np.array([10, 20, 30, 40], np.float32)
+    found = runtime.detect(fake_detector([(0, 0.9, box)], steps=[step]), image)
+    np.testing.assert_array_equal(found['boxes'][0], box - expected['border'][[2, 0, 2, 0]])
+
+
+def test_masks_are_pasted_as_in_the_host() -> None:
+    from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
+
+    rng, size = np.random.default_rng(0), (120, 200)
+    corners = rng.uniform(-5, 100, (40, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(1, 110, (40, 2))]).astype(np.float32)
+    boxes[0, 2] = boxes[0, 0]  # without an extent
+    masks = np.stack([cv2.GaussianBlur(rng.random((28, 28)), (7, 7), 0) for _ in boxes])
+    masks = masks.astype(np.float32)
+    different = 0
+    for mask, box in zip(masks, boxes):
+        found = runtime.paste_mask(mask, box, size, 0.5)
+        inside, place = _do_paste_mask(
+            torch.from_numpy(mask[None, None]), torch.from_numpy(box[None]), *size
+        )
+        expected = np.zeros(size, bool)
+        expected[place] = inside[0] >= 0.5
+        different += (found != expected).sum()
+    assert different <= 1e-4 * len(boxes) * size[0] * size[1]
+
+
+def test_masks_are_coded_as_by_pycocotools() -> None:
+    from pycocotools import mask as coco
+
+    rng = np.random.default_rng(0)
+    blobs = [cv2.GaussianBlur(rng.random((70, 90)), (0, 0), s) > 0.5 for s in (0.5, 1, 3, 9)]
+    masks = [
+        *blobs,
+        rng.random((1, 400)) > 0.5,
+        np.zeros((7, 5), bool),
+        np.ones((3000, 2000), bool),
+    ]
+    masks += [rng.random(rng.integers(1, 50, 2)) > share for share in rng.random(50)]
+    for mask in masks:
+        expected = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        code = runtime.encode_mask(mask)
+        assert code == {'size': expected['size'], 'counts': expected['counts'].decode()}
+        np.testing.assert_array_equal(runtime.decode_mask(code), mask)
+
+
+def test_doubles_are_dropped_as_in_the_host() -> None:
+    from mmpose.evaluation.functional import nms
+
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 60, (50, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(5, 50, (50, 2))]).astype(np.float32)
+    scores = rng.random(50)
+    kept = runtime._drop_doubles(boxes, scores)
+    assert kept == nms(np.column_stack([boxes, scores]), runtime.OVERLAP)
+    assert 1 < len(kept) < 50
+
+
+def test_objects_are_drawn(without_opencv: ModuleType) -> None:
+    image = np.full((60, 200, 3), 100, np.uint8)
+    objects = [
+        (0, 0.9, [10, 10, 50, 50]),
+        (1, 0.31, [120, 10, 190, 50]),
+        (0, 0.29, [60, 0, 99, 59]),
+    ]
+    for module in (runtime, without_opencv):
+        model = fake_detector(objects, masks=True)
+        picture = module.draw(model, image, model(image))
+        np.testing.assert_array_equal(picture[45, 30], [50, 50, 177])  # half of red, BGR
+        assert (abs(picture[30, 50] - np.float32([0, 0, 255])) < 20).all()  # the edge
+        assert (picture[:, 60:110] == 100).all()
+        assert (image == 100).all()
+
+
+def test_a_detector_finds_persons_for_a_pose_estimator(whole_files: dict, scene: Path) -> None:
+    pose, image = load(whole_files['mmpose'], threads=1), read_image(scene)
+    objects = [(1, 0.9, [5, 5, 60, 90]), (0, 0.8, [70, 5, 99, 50]), (1, 0.2, [70, 5, 99, 50])]
+    for classes, box in (['cat', 'person'], objects[0][2]), ([], objects[1][2]):
+        record = TopDown(fake_detector(objects, classes=classes), pose)(image)
+        assert [person['bbox'] for person in record['found']] == [box]
+    nobody = TopDown(fake_detector([]), pose)
+    assert nobody(image) == record | {'found': []}
+    assert runtime.draw(nobody, image, nobody(image)).shape == image.shape
+
+
+def test_mistakes_about_detectors(whole_files: dict) -> None:
+    detector, pose = fake_detector([]), load(whole_files['mmpose'], threads=1)
+    for places, message in (
+        ((pose, pose), 'The detector must be a file for detection, not for pose'),
+        ((detector, detector), 'finds persons for a model for pose, not for detection'),
+        ((fake_detector([], classes=['cat']), pose), "The detector has no class 'person'"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            TopDown(*places)
+    with pytest.raises(ModelError, match=r'must be BGR, \(H, W, 3\) uint8'):
+        TopDown(detector, pose)(np.zeros((4, 4)))
+    static = fake_detector([], shape=[1, 32, 64, 3])
+    with pytest.raises(ModelError, match='without --static takes any number and size'):
+        static(np.zeros((32, 63, 3), np.uint8))
 
 
 @pytest.mark.parametrize('size', [(97, 64), (256, 341), (30, 300), (97, 131)])
