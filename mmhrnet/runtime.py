@@ -12,13 +12,17 @@ it can be copied beside a model: ``python runtime.py MODEL IMAGE --json DIR``.
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -811,13 +815,11 @@ def _whole(place: Sequence[float]) -> tuple[int, int]:
 def write_image(model: Model | TopDown, path: Path, name: Path, options: Namespace) -> None:
     """Predicts for an image file and writes NAME.json and NAME.png into the folders asked for."""
     image = read_image(path)
-    height, width = image.shape[:2]
     record = model(image)
     if options.draw:
         write_png(options.draw / f'{name}.png', draw(model, image, record))
     labels = record.pop('label_map', None)
-    head = {key: record.pop(key) for key in ('program', 'version')}
-    content = {**head, 'image': str(path), 'width': width, 'height': height, **record}
+    content = _name_source(record, image=str(path))
     if labels is not None:
         found = content.pop('found')
         content |= {'label_map': f'{name.name}_labels.png', 'found': found}
@@ -831,39 +833,118 @@ def write_image(model: Model | TopDown, path: Path, name: Path, options: Namespa
     target.write_bytes(to_json(content).encode('utf-8', 'backslashreplace'))
 
 
-def write_video(model: Model | TopDown, path: Path, options: Namespace) -> None:
-    """Predicts for a video: NAME.jsonl with a line about it and one for each frame, NAME.mp4."""
+def _name_source(record: Record, **source: object) -> Record:
+    """The record with what it is about, where ``mmhrnet demo`` writes that."""
+    head = {key: record.pop(key) for key in ('program', 'version')}
+    return {**head, **source, **record}
+
+
+def write_video(model: Model | TopDown, source: Path | int, options: Namespace) -> None:
+    """Predicts for a video, or for a camera until Ctrl-C: NAME.jsonl and NAME.mp4.
+
+    The first line is about the whole, each further one about a frame. Files appear when they are
+    complete. Without a folder for them, each line is printed at once.
+
+    Raises:
+        ModelError: OpenCV is missing or can read no frame.
+    """
     if cv2 is None:
-        raise ModelError('Videos need OpenCV: pip install opencv-python-headless')
-    video = cv2.VideoCapture(str(path))
-    rate = video.get(cv2.CAP_PROP_FPS) or 25.0
-    lines: list[Record] = []
-    writer = None
-    while (frame := video.read()[1]) is not None:
+        raise ModelError('Videos and cameras need OpenCV: pip install opencv-python-headless')
+    kind, name = 'camera', f'camera{source}'
+    if isinstance(source, Path):
+        kind, name = 'video', source.stem
+    capture = _capture(source)
+    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+    frames = _read_frames(capture)
+    first = next(frames, None)
+    if first is None:
+        raise ModelError(f'{source} is not a {kind} that OpenCV reads')
+    about = {kind: source if kind == 'camera' else str(source), 'fps': rate}
+    with (
+        _open_lines(options.json / f'{name}.jsonl') if options.json else nullcontext() as lines,
+        _open_video(options.draw / f'{name}.mp4', rate) if options.draw else nullcontext() as show,
+    ):
+        try:
+            _write_frames(model, chain([first], frames), about, lines, show)
+        except KeyboardInterrupt:
+            if kind == 'video':  # a part would pass for the whole
+                raise
+
+
+def _capture(source: Path | int) -> Any:
+    """What OpenCV reads frames from. If it cannot, we say so, and its own log need not."""
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    finally:
+        log.setLogLevel(level)
+
+
+def _read_frames(capture: Any) -> Iterator[np.ndarray]:
+    while (frame := capture.read()[1]) is not None:
+        yield frame
+
+
+def _write_frames(
+    model: Model | TopDown,
+    frames: Iterable[np.ndarray],
+    about: Record,
+    lines: TextIO | None,
+    show: Callable[[np.ndarray], None] | None,
+) -> None:
+    """Draws each frame, and writes or prints its line."""
+    for index, frame in enumerate(frames):
         record = model(frame)
-        if options.draw:
-            writer = writer or _video_writer(options.draw / f'{path.stem}.mp4', frame, rate)
-            writer.write(draw(model, frame, record))
+        if show:
+            show(draw(model, frame, record))
         record.pop('label_map', None)
         found = record.pop('found')
-        lines = lines or [{'program': 'mmhrnet', 'video': str(path), **record, 'fps': rate}]
-        lines.append({'frame': len(lines) - 1, 'found': found})
-    if not lines:
-        raise ModelError(f'{path} is not a video that OpenCV reads')
-    if writer is not None:
-        writer.release()
-    text = '\n'.join(map(json.dumps, lines)) + '\n'
-    if options.json:
-        options.json.mkdir(parents=True, exist_ok=True)
-        (options.json / f'{path.stem}.jsonl').write_text(text, encoding='utf-8')
-    else:
-        print(text, end='')
+        if index == 0:
+            print(json.dumps(_name_source(record, **about)), file=lines, flush=True)
+        print(json.dumps({'frame': index, 'found': found}), file=lines, flush=True)
 
 
-def _video_writer(path: Path, frame: np.ndarray, rate: float) -> Any:
+@contextmanager
+def _open_lines(path: Path) -> Iterator[TextIO]:
+    with _beside(path) as temporary, temporary.open('w', encoding='utf-8') as file:
+        yield file
+
+
+@contextmanager
+def _open_video(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that writes a frame."""
+    writer, count = cv2.VideoWriter(), 0
+
+    def write(picture: np.ndarray) -> None:
+        nonlocal count
+        height, width = (side - side % 2 for side in picture.shape[:2])  # codecs need even sides
+        if not count:
+            code = cv2.VideoWriter.fourcc(*'mp4v')
+            writer.open(str(temporary), code, rate, (width, height))
+        writer.write(np.ascontiguousarray(picture[:height, :width]))
+        count += 1
+
+    with _beside(path) as temporary:
+        try:
+            yield write
+        finally:
+            writer.release()
+        written = cv2.VideoCapture(str(temporary)).get(cv2.CAP_PROP_FRAME_COUNT)
+        if written < count:  # OpenCV does not report a full disk
+            raise OSError(f'OpenCV could not write all of the {count} frames of {path}')
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A temporary path, which replaces the given one if nothing is raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = frame.shape[1], frame.shape[0]
-    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+    temporary = path.with_name(f'.mmhrnet-{os.getpid()}.{path.name}')
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def find_images(source: Path) -> list[tuple[Path, Path]]:
@@ -876,7 +957,7 @@ def find_images(source: Path) -> list[tuple[Path, Path]]:
         return name_results([source], source)
     found = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGES)
     if not found:
-        raise ModelError(f'There is no image, folder of images or video {source}')
+        raise ModelError(f'There is no image, folder of images, video or camera {source}')
     return name_results(found, source)
 
 
@@ -902,7 +983,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     parser = ArgumentParser(description='Run a whole model of mmhrnet without PyTorch.')
     parser.add_argument('model', metavar='MODEL.onnx', type=Path)
-    parser.add_argument('source', metavar='IMAGE|FOLDER|VIDEO', type=Path)
+    parser.add_argument('source', metavar='IMAGE|FOLDER|VIDEO|CAMERA', type=Path)
     parser.add_argument('--backend', choices=['auto', *BACKENDS], default='auto')
     parser.add_argument('--threads', type=int)
     persons = 'for pose: the whole model of a detector, which finds the persons'
@@ -914,7 +995,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument('--json', type=Path, metavar='DIR', help=results)
     options = parser.parse_args(words)
     try:
-        mistakes = run_all(options)
+        mistakes = run_all(options, options.detector, options.score_thr)
     except (ModelError, OSError) as error:
         mistakes = [str(error)]
     for text in mistakes:
@@ -922,16 +1003,18 @@ def main(words: Sequence[str] | None = None) -> int:
     return 2 if mistakes else 0
 
 
-def run_all(options: Namespace) -> list[str]:
+def run_all(options: Namespace, detector: Path | None = None, score: float = SCORE) -> list[str]:
     """Predicts for everything that the command names; returns what could not be read."""
-    how = (options.backend, options.threads, options.score_thr)
+    how = (options.backend, options.threads, score)
     single = load(options.model, *how)
-    model = TopDown(load(options.detector, *how), single) if options.detector else single
-    if options.source.suffix.lower() in VIDEOS:
-        write_video(model, options.source, options)
+    model = TopDown(load(detector, *how), single) if detector else single
+    source = options.source
+    is_camera = re.fullmatch('[0-9]{1,4}', str(source)) and not source.exists()
+    if is_camera or source.suffix.lower() in VIDEOS:
+        write_video(model, int(str(source)) if is_camera else source, options)
         return []
     mistakes = []
-    for path, name in find_images(options.source):
+    for path, name in find_images(source):
         try:
             write_image(model, path, name, options)
         except ModelError as error:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -155,10 +156,81 @@ def test_videos(tmp_path: Path) -> None:
     model = fake('free', fixed=False)
     options = runtime.Namespace(draw=tmp_path / 'out', json=tmp_path / 'out')
     runtime.write_video(model, video, options)
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {'a.jsonl', 'a.mp4'}
     about, *frames = map(json.loads, (tmp_path / 'out/a.jsonl').read_text().splitlines())
     assert (about['width'], about['height'], about['fps']) == (64, 48, 10)
     assert [frame['frame'] for frame in frames] == [0, 1, 2]
     assert cv2.VideoCapture(str(tmp_path / 'out/a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+class Camera:
+    """A camera with pictures of odd sides, until Ctrl-C or the end."""
+
+    def __init__(self, count: int, end: type[BaseException] | None) -> None:
+        self.left, self.end = count, end
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        if self.left >= 0:
+            return True, np.full((47, 63, 3), self.left % 256, np.uint8)
+        if self.end:
+            raise self.end
+        return False, None
+
+
+@pytest.mark.parametrize('end', [None, KeyboardInterrupt])
+def test_a_camera_runs_until_its_end(
+    end: type[BaseException] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, '_capture', lambda _: Camera(3, end))
+    out = tmp_path / 'out'
+    options = runtime.Namespace(draw=out, json=out)
+    runtime.write_video(fake('free', fixed=False), 0, options)
+    about, *frames = map(json.loads, (out / 'camera0.jsonl').read_text().splitlines())
+    assert list(about) == ['program', 'version', 'camera', 'fps', 'width', 'height']
+    assert [frame['frame'] for frame in frames] == [0, 1, 2]
+    assert {path.name for path in out.iterdir()} == {'camera0.jsonl', 'camera0.mp4'}
+    assert cv2.VideoCapture(str(out / 'camera0.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_the_length_of_a_video_costs_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = runtime.Namespace(draw=None, json=tmp_path)
+    peaks = []
+    for count in (50, 50, 1000):  # the first also imports and fills caches
+        monkeypatch.setattr(runtime, '_capture', lambda _, count=count: Camera(count, None))
+        tracemalloc.start()
+        runtime.write_video(fake('free', fixed=False), 0, options)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 50_000  # 50 bytes a frame, less than a number of each
+
+
+def test_a_part_of_a_video_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, '_capture', lambda _: Camera(3, KeyboardInterrupt))
+    options = runtime.Namespace(draw=tmp_path, json=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.write_video(fake('free', fixed=False), Path('a.mp4'), options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_are_printed_as_they_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(runtime, '_capture', lambda _: Camera(2, None))
+    model, counts = fake('free', fixed=False), []
+
+    def watch(images: np.ndarray) -> list[np.ndarray]:
+        counts.append(capsys.readouterr().out.count('\n'))
+        return model.session(images)
+
+    watched = Model(model.about, watch)
+    runtime.write_video(watched, 0, runtime.Namespace(draw=None, json=None))
+    assert [*counts, capsys.readouterr().out.count('\n')] == [0, 2, 1]
 
 
 def about_detection(**more: object) -> dict[str, object]:
@@ -418,9 +490,15 @@ def test_mistakes_are_one_line(
         ((whole_files['mmpose'], text), 'is not an image that can be read'),
         (
             (whole_files['mmpose'], tmp_path / 'empty'),
-            'There is no image, folder of images or video',
+            'There is no image, folder of images, video or camera',
         ),
         ((whole_files['mmpose'], tmp_path / 'no.mp4'), 'is not a video that OpenCV reads'),
+        ((whole_files['mmpose'], 9), '9 is not a camera that OpenCV reads'),
+        ((whole_files['mmpose'], scene, '--detector', tmp_path / 'no.onnx'), 'There is no file'),
+        (
+            (whole_files['mmpose'], scene, '--detector', whole_files['mmpose']),
+            'The detector must be a file for detection, not for pose',
+        ),
     ):
         assert main([*map(str, words), '--json', str(tmp_path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
