@@ -349,6 +349,14 @@ def test_max_pooling(tmp_path: Path) -> None:
             'this one has mode=slide.*model.test_cfg.mode=whole',
         ),
         (
+            dict(
+                config=CONFIGS / SEGMENTATION,
+                cfg_options={'model.decode_head.align_corners': True},
+                static=True,
+            ),
+            'mode=whole, align_corners=True and .* with --raw$',
+        ),
+        (
             dict(config=CONFIGS / CLASSIFICATION, flip_test=True, static=True),
             'tests no mirror images: leave --flip-test out',
         ),

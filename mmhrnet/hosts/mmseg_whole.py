@@ -31,11 +31,11 @@ def decoder(model: Any) -> Decoder:
     """
     mode = model.test_cfg.get('mode', 'whole')
     if mode != 'whole' or model.align_corners or model.out_channels == 1:
+        windows = ', or set --cfg-options model.test_cfg.mode=whole' if mode != 'whole' else ''
         raise ConfigError(
             'A whole segmentor is written for test_cfg.mode=whole, align_corners=False and two '
             f'classes or more; this one has mode={mode}, align_corners={model.align_corners} and '
-            f'out_channels={model.out_channels}: write its logits with --raw, or set '
-            '--cfg-options model.test_cfg.mode=whole'
+            f'out_channels={model.out_channels}: write its logits with --raw{windows}'
         )
     return Decoder('labels', {})
 
