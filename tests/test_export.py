@@ -34,6 +34,7 @@ DARK = 'mmpose/td-hm_hrnet-w32_dark-4xb32-210e_coco-256x192.py'
 SEGMENTATION = 'mmseg/fcn_hr18sv1_4xb3-120k_cityscapes-512x1024.py'
 CLASSIFICATION = 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 DETECTION = 'mmdet/faster_rcnn_hrnetv2p_w18.py'
+DEKR = 'mmpose/dekr_hrnet-w32_8xb10-140e_coco-512x512.py'
 SLIDING = 'mmseg/fcn_hr48_4xb4-60k_pascal-context-59-480x480.py'
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -54,7 +55,7 @@ def cases(configs: Sequence[str], quick: set[tuple[str, str]]) -> list[Parameter
 
 TENSORS = cases((POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC), {(CLASSIFICATION, 'pt2')})
 WHOLE = cases(
-    (POSE, SEGMENTATION, CLASSIFICATION, SIMCC, RLE, UDP, DARK),
+    (POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC, RLE, UDP, DARK),
     {(POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2')},
 )
 LOAD = 'import sys, torch; x, y = torch.load(sys.argv[2]);'
@@ -85,7 +86,7 @@ def test_tensors_of_every_task(
     static = config == SIMCC  # its classifier fixes the size
     shape = (256, 192) if static else (128, 160)
     out = tmp_path / f'model.{format}'
-    content = None if config == DETECTION else 'raw'
+    content = 'features' if config == DETECTION else 'raw'
     made = export_config(
         root / 'configs' / config,
         format=format,
@@ -104,7 +105,11 @@ def test_tensors_of_every_task(
     assert metadata['shape'] == ([2, 3, 256, 192] if static else 'free')
 
 
-OPTIONS = {SEGMENTATION: dict(shape=(128, 160), probabilities=True), CLASSIFICATION: {}}
+OPTIONS = {
+    SEGMENTATION: dict(shape=(128, 160), probabilities=True),
+    CLASSIFICATION: {},
+    DETECTION: dict(shape=(128, 160)),
+}
 SMALL = {'model.backbone.arch': 'w18_small_v1'}
 
 
@@ -124,7 +129,7 @@ def test_whole_models_do_what_the_host_does(
     assert capsys.readouterr().out.count('x3 ') == 3  # comparisons
     whole = load(out)
     about = whole.metadata
-    task = {'mmseg': 'segmentation', 'mmpretrain': 'classification'}
+    task = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
     assert about['task'] == task.get(config.partition('/')[0], 'pose')
     height, width = about['size']
     outputs = whole(torch.zeros(3, height, width, 3, dtype=torch.uint8))
@@ -134,6 +139,7 @@ def test_whole_models_do_what_the_host_does(
         == {
             'pose': {'keypoints': (3, 17, 2), 'scores': (3, 17)},
             'classification': {'probabilities': (3, 1000)},
+            'detection': {'boxes': (3, 100, 4), 'scores': (3, 100), 'labels': (3, 100)},
             'segmentation': {
                 'labels': (3, 128, 160),
                 'logits': (3, 19, 32, 40),
@@ -244,14 +250,11 @@ def test_compiled_packages_of_every_task_have_free_sizes(
     root: Path, tmp_path: Path, config: str
 ) -> None:
     out = tmp_path / 'model.pt2'
-    whole = config != DETECTION
     shape = None if config in (POSE, CLASSIFICATION) else (128, 160)
     export_config(root / 'configs' / config, format='aoti', out=out, shape=shape)
     package = load(out)
     for n in (1, 4):
-        images = torch.zeros(n, 3, 160, 128)
-        if whole:
-            images = torch.zeros(n, *package.metadata['size'], 3, dtype=torch.uint8)
+        images = torch.zeros(n, *package.metadata['size'], 3, dtype=torch.uint8)
         assert package(images)[0].shape[0] == n
 
 
@@ -333,8 +336,8 @@ def test_max_pooling(tmp_path: Path) -> None:
         (dict(bundle='folder'), '--bundle needs --format onnx, and neither --out'),
         (dict(probabilities=True, static=True), '--probabilities is for segmentation'),
         (
-            dict(config=CONFIGS / DETECTION, content='whole', static=True),
-            'no whole files of FasterRCNN yet: export --features',
+            dict(config=CONFIGS / DEKR, content='whole', static=True),
+            'no whole files of BottomupPoseEstimator yet: export --features',
         ),
         (
             dict(config=CONFIGS / DETECTION, content='raw', static=True),
@@ -424,4 +427,4 @@ def test_the_example_of_a_small_detector_is_large_enough_for_free_sizes(
     for static in (False, True):
         config = root / 'configs/mmdet/faster_rcnn_hrnetv2p_w18.py'
         export_config(config, out=tmp_path / 'a.pt2', static=static, cfg_options=small)
-    assert shapes == [(2, 3, 128, 128), (2, 3, 96, 128)]
+    assert shapes == [(2, 128, 128, 3), (2, 96, 128, 3)]

@@ -44,17 +44,20 @@ TREE = (
     r'(?:[\[\]{}:,\s]|\d+\b|null|"(?:type|context|children_spec|null|\[\]|'
     r'builtins\.(?:tuple|list|dict))")*'
 )
-# Operators of PyTorch without the two that take a file name, and arithmetic on shapes.
+# Operators of PyTorch without the two that take a file name, two of torchvision, and arithmetic on
+# shapes.
 OPERATOR = (
-    r'torch\.ops\.aten\.(?!(?:from_file|save)\.)\w+\.\w+|(?:_operator|math)\.\w+|torch\.\w*sym_\w+'
+    r'torch\.ops\.aten\.(?!(?:from_file|save)\.)\w+\.\w+|(?:_operator|math)\.\w+|torch\.\w*sym_\w+|'
+    r'torch\.ops\.torchvision\.(?:nms|roi_align)\.default'
 )
 FORMS = {  # what a string may be, by its key
     'expr_str': EXPRESSION,
     'in_spec': TREE,
     'out_spec': TREE,
     'target': OPERATOR,
-    'as_string': r'[\w ,.>-]*',
-    'guards_code': r'(?!)',  # nothing: torch runs it, and our export never writes it
+    'as_string': r"[\w ,.>-]*|Runtime assertion failed for [\w ()*+/<=>-]* on node '\w*'",
+    # Torch runs it: comparisons of sizes of the input.
+    'guards_code': r"(?:L\['\w+'\]\.size\(\)\[\d\]|\bmax\(|\d+|//|\*(?!\*)|[=!]=|[ (),+<>%-])*",
     **dict.fromkeys(
         ('fqn', 'parameter_name', 'buffer_name', 'tensor_constant_name', 'torch_version'), DOTTED
     ),

@@ -19,11 +19,16 @@ Maps = tuple[Tensor, ...]
 class Decoder(nn.Module):
     """The base of all.
 
+    Attributes:
+        outputs: Names of what it returns.
+        takes_head: Whether it takes what the head returns, and not the feature maps of the neck.
+
     Args:
         flips: Indices of the joints in a mirror image; empty if nothing is mirrored.
     """
 
     outputs: Sequence[str]
+    takes_head = True
 
     def __init__(self, flips: Sequence[int] = ()) -> None:
         super().__init__()

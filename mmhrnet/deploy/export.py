@@ -119,7 +119,8 @@ def export(
         check = check or partial(compare, model)
         with beside(path) as file:
             FORMATS[format].write(program, file, dict(metadata or {}), **options)
-            return [check(load(file), images.new_empty(shape)) for shape in shapes]
+            shipped = load(file)
+            return [check(shipped, images.new_empty(shape)) for shape in shapes]
 
 
 def check_format(
@@ -197,7 +198,7 @@ def _free_dimensions(images: Tensor, smallest: int, sides: Sequence[int]) -> dic
     if len(images) < 2 or any(images.shape[side] < smallest for side in sides):
         raise ExportError(
             f'A free size needs an example of 2 images or more with sides of {smallest} or more, '
-            f'not one of the shape {tuple(images.shape)}'
+            f'not one of the shape {tuple(images.shape)}: use a fixed size (--static)'
         )
     free = {side: Dim(f'side{side}', min=smallest, max=LARGEST) for side in sides}
     return {0: Dim('n', max=LARGEST), **free}

@@ -90,7 +90,7 @@ def export_config(
         out: File to write; None is ``work_dirs/export/<config>.<suffix>``.
         content: 'whole' takes the pixels of a picture and returns the result. 'raw' takes
             normalized images and returns what the head does, 'features' what the neck does. None
-            is 'whole', but 'features' for detectors and bottom-up pose, which have no whole files.
+            is 'whole', but 'features' for bottom-up pose, which has no whole files.
         flip_test: For whole pose estimators: average the picture and its mirror image.
         probabilities: For whole segmentors: return the probability of each class, too.
         shape: Height and width, or one side; None is that of the config.
@@ -124,7 +124,7 @@ def export_config(
     options = dict(flip_test=flip_test, probabilities=probabilities)
     content = _check_content(cfg, content, shape, **options)
     size = (shape[0], shape[-1]) if shape else input_size(cfg)
-    if content != 'whole' and not shape and not static:
+    if not (shape or static or (content == 'whole' and host_of(cfg).fixed_size(cfg))):
         size = (max(size[0], EXAMPLE), max(size[1], EXAMPLE))
     weights = str(checkpoint) if checkpoint else None
     if content == 'whole':
@@ -166,7 +166,7 @@ def _check_content(
     """What to write of a model; raises a ConfigError for options that it cannot have."""
     host = find_host(cfg)
     has_head = host is None or host.has_tensor_head(cfg)
-    has_whole = host is not None and host.whole is not None and has_head
+    has_whole = host is not None and host.whole is not None and host.whole.covers(cfg)
     if content is None:
         content = 'whole' if has_whole else 'raw' if has_head else 'features'
     if content == 'whole' and not has_whole:

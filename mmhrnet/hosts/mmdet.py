@@ -21,6 +21,7 @@ from mmhrnet.hosts.host import (
     give_meta,
     run_inferencer,
 )
+from mmhrnet.hosts.mmdet_whole import WHOLE
 from mmhrnet.hosts.shrink import add_after_resize, drop_steps, set_classes, steps
 from mmhrnet.walk import LOADERS, datasets, dicts
 
@@ -265,6 +266,7 @@ HOST = Host(
     enlarge=enlarge,
     use_meta=use_meta,
     draw=draw,
+    whole=WHOLE,
     benchmarks={
         'det': Comparison(
             'HRNetV2p, backbone and pyramid',

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PADDING = 1.25  # of GetBBoxCenterScale
 
 
-def describe(meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(_: Any, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     return {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def describe(meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(_: Any, meta: Mapping[str, Any]) -> dict[str, object]:
     return {'classes': list(meta.get('classes') or ())}
 
 

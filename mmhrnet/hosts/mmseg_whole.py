@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def describe(meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(_: Any, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     palette = meta.get('palette')

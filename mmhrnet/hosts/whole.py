@@ -45,20 +45,23 @@ class Whole(NamedTuple):
 
     Attributes:
         steps: The steps of its tests that the runtime repeats, by their type.
-        describe: What the results mean, as plain data for the file: names and colours.
+        describe: What the results of a model mean, from its meta information, as plain data for the
+            file: names and colours.
         decoder: What follows the head of a model. Raises a ConfigError if a file cannot hold it.
         predict: The host's own prediction for RGB images (N, H, W, 3) uint8 of the size of the
             input, by the names of the outputs of the file.
         fill: Writes the outputs of a file into data samples as if the model had predicted them.
+        covers: Whether a config's model is of a kind that can become one.
         flips: Indices of the joints in a mirrored picture; empty if nothing is mirrored.
     """
 
     steps: Mapping[str, Step]
-    describe: Callable[[Mapping[str, object]], dict[str, object]]
+    describe: Callable[[Any, Mapping[str, object]], dict[str, object]]
     decoder: Callable[[Any], Decoder]
     predict: Callable[[Any, Tensor], Outputs]
     fill: Callable[[Any, Outputs, Sequence[Any]], Sequence[BaseDataElement]]
     flips: Callable[[Mapping[str, object]], Sequence[int]] = lambda _: ()
+    covers: Callable[[Config], bool] = lambda _: True
 
 
 def read_steps(cfg: Config, known: Mapping[str, Step]) -> list[dict[str, object]]:
