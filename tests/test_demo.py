@@ -229,6 +229,17 @@ def test_weights_that_leave_a_head_random_are_refused(untrained: object, tmp_pat
         Predictor(config, tmp_path / 'headless.pth')
 
 
+@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
+def test_weights_that_name_no_classes_have_those_of_the_data_set(
+    host: str, untrained: object, tmp_path: Path
+) -> None:
+    config, checkpoint = untrained(host)
+    torch.save(checkpoints.load(checkpoint)['state_dict'], tmp_path / 'bare.pth')
+    bare, named = Predictor(config, tmp_path / 'bare.pth'), Predictor(config, checkpoint)
+    assert bare.classes == named.classes
+    assert bare.model.dataset_meta['palette'] == named.model.dataset_meta['palette']
+
+
 def test_weights_that_are_not_given_are_the_published_ones() -> None:
     assert find_weights(W32, None).startswith('https://')
     with pytest.raises(ConfigError, match=r'No weights are published for .*w18s'):

@@ -55,6 +55,11 @@ HIDDEN = re.compile(
             r'The prefix is not set in metric class (IoUMetric|ClassIoU)',
             # MMEngine says so of whatever touches the border; the picture shows what there is.
             r'Warning: The (bbox|circle|line|polygon|text) is out of bounds',
+            # The classes are then those of the config's data set.
+            r'dataset_meta or class names are not saved in the checkpoint',
+            r'weights is None, use (COCO|cityscapes) classes by default',
+            # MMSegmentation about align_corners=True, which the weights need.
+            r'When align_corners=True, the output would more aligned',
             # Torch about its own exporters; each file that they write is compared with eager.
             r'`isinstance\(treespec, LeafSpec\)` is deprecated',
             r'No complete tensor found in the group! ',

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from mmhrnet.hosts.whole import Whole
+from mmhrnet.walk import datasets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,6 +150,28 @@ def keep_size(sample: BaseDataElement, *_: object) -> BaseDataElement:
 def give_meta(visualizer: Visualizer, meta: Mapping[str, object]) -> None:
     """Gives classes and colours to a visualizer."""
     visualizer.dataset_meta = meta
+
+
+def name_classes(model: Any, checkpoint: Mapping[str, Any] | None, cfg: Config) -> None:
+    """Gives the classes of the config's data set to a model whose weights do not name theirs.
+
+    Otherwise inferencers give it those of COCO or Cityscapes, whatever the config says.
+    """
+    from mmengine.registry import DATASETS
+
+    named = (checkpoint or {}).get('meta') or {}
+    dataset = next(datasets(cfg, ('test_dataloader',)), None)
+    if dataset is None or {'dataset_meta', 'CLASSES'} & named.keys():
+        return
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    if kind is None:
+        return
+    meta = kind._load_metainfo(dataset.get('metainfo'))
+    known = {key: meta[key] for key in ('classes', 'palette') if key in meta}
+    model.dataset_meta = {**model.dataset_meta, **known}
 
 
 def draw_sample(

@@ -19,6 +19,7 @@ from mmhrnet.hosts.host import (
     Things,
     draw_sample,
     give_meta,
+    name_classes,
     run_inferencer,
 )
 from mmhrnet.hosts.mmdet_whole import WHOLE
@@ -47,7 +48,14 @@ CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmdet.apis import DetInferencer
 
-    return DetInferencer(cfg, weights, device, show_progress=False)
+    class Inferencer(DetInferencer):
+        def _load_weights_to_model(
+            self, model: nn.Module, checkpoint: dict | None, cfg: Config
+        ) -> None:
+            super()._load_weights_to_model(model, checkpoint, cfg)
+            name_classes(model, checkpoint, cfg)
+
+    return Inferencer(cfg, weights, device, show_progress=False)
 
 
 def run(predictor: Predicts, image: np.ndarray) -> DetDataSample:
