@@ -14,9 +14,6 @@ from torch import nn
 import mmhrnet
 from mmhrnet.config.build import input_size
 from mmhrnet.datasets.mini import is_mini
-from mmhrnet.hosts import published_metrics
-from mmhrnet.hosts.host import Metric
-from mmhrnet.hub.published import published_results
 from mmhrnet.terminal import markdown_table
 from mmhrnet.walk import datasets, dicts
 from mmhrnet.zoo.complexity import count
@@ -72,6 +69,7 @@ print(predictor(read_image('image.jpg')).found)
 weights may be used.
 """
 
+DRAWN = ' They say that the training works, and cannot be compared with published figures.'
 UNKNOWN = 'The checkpoint did not say how these weights were trained.'
 
 Row = tuple[str, str]  # of a table; it is left out if the second cell is empty
@@ -86,6 +84,7 @@ class Facts:
         cfg: Config that the weights fit.
         trained: Config of their training; None if the checkpoint does not contain it.
         model: The network.
+        meta: What the checkpoint says of itself: the iteration and the epoch, if anything.
         results: Values with the step that they were measured at.
         license: Licence of the weights.
     """
@@ -94,6 +93,7 @@ class Facts:
     cfg: Config
     trained: Config | None
     model: nn.Module
+    meta: Mapping[str, object]
     results: dict[str, tuple[float, str]]
     license: str
 
@@ -110,7 +110,7 @@ def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
         title=path.stem,
         model=_table(_model_rows(facts)),
         results=_results(facts),
-        training=_table(_recipe(facts.trained)) if facts.trained else UNKNOWN,
+        training=_table(_recipe(facts.trained, facts.meta)) if facts.trained else UNKNOWN,
         properties=_table(file),
         config=path.with_suffix('.py').name,
         file=path.name,
@@ -140,32 +140,15 @@ def _model_rows(facts: Facts) -> list[Row]:
 
 
 def _results(facts: Facts) -> str:
-    if facts.trained and _is_drawn(facts.trained, 'val_dataloader'):
-        return _results_on_drawn_scenes(facts, facts.trained)
-    published = published_results(facts.config.stem) if facts.trained else {}
-    rows = []
-    for metric, (value, step) in facts.results.items():
-        known = published_metrics().get(metric, Metric(metric))
-        name = known.name
-        figure = f'{published.pop(name) / known.factor:.4g}' if name in published else ''
-        rows.append((metric, f'{value:.4g}', step, figure))
-    rows += [(name, '', '', f'{value}') for name, value in published.items()]
-    if not rows:
-        return 'Not measured.'
-    data = facts.trained and _data(facts.trained, 'val_dataloader')
-    note = f'\n\nMeasured on {data}.' if facts.results and data else ''
-    return markdown_table(('metric', 'value', 'measured at', 'published'), rows) + note
-
-
-def _results_on_drawn_scenes(facts: Facts, trained: Config) -> str:
-    """Without published figures, which are of other data."""
+    """Without published figures: no checkpoint says how many images were validated."""
     if not facts.results:
         return 'Not measured.'
     rows = [(name, f'{value:.4g}', step) for name, (value, step) in facts.results.items()]
-    note = 'These figures say that the training works, and cannot be compared with published ones.'
-    headings = ('metric, on drawn scenes', 'value', 'measured at')
-    data = _data(trained, 'val_dataloader')
-    return f'Measured on {data}. {note}\n\n{markdown_table(headings, rows)}'
+    table = markdown_table(('metric', 'value', 'measured at'), rows)
+    if facts.trained is None:
+        return table
+    note = f'Measured on {_data(facts.trained, "val_dataloader")}.'
+    return f'{table}\n\n{note}{DRAWN if _is_drawn(facts.trained, "val_dataloader") else ""}'
 
 
 def _is_drawn(cfg: Config, loader: str) -> bool:
@@ -179,18 +162,18 @@ def _data(cfg: Config, loader: str) -> str:
     return f'the drawn scenes of `mmhrnet mini` ({text})' if _is_drawn(cfg, loader) else text
 
 
-def _recipe(cfg: Config) -> list[Row]:
+def _recipe(cfg: Config, meta: Mapping[str, object]) -> list[Row]:
     """The training; a cell is empty where the config says nothing."""
     loader, wrapper, loop, schedulers, seed = (cfg.get(name) or {} for name in RECIPE)
     schedulers = [schedulers] if 'type' in schedulers else schedulers
     steps = [step for part in dicts(loader) for step in part.get('pipeline', ())]
-    starts = [(part.get('init_cfg') or {}).get('checkpoint') for part in dicts(cfg.model)]
+    loaded = '' if cfg.get('resume') else Path(str(cfg.get('load_from') or '')).name
+    inits = [(part.get('init_cfg') or {}).get('checkpoint') for part in dicts(cfg.model)]
     averages = [hook for hook in cfg.get('custom_hooks') or () if hook.get('type') == 'EMAHook']
-    units = {'max_epochs': 'epochs', 'max_iters': 'iterations'}
     return [
         ('data', _data(cfg, 'train_dataloader')),
-        ('start', ', '.join(filter(None, starts)) or 'random weights'),
-        ('length', ', '.join(f'{loop[key]} {units[key]}' for key in loop if key in units)),
+        ('start', ', '.join(filter(None, [loaded, *inits])) or 'random weights'),
+        ('length', _length(loop, meta)),
         ('batch size', f'{loader.get("batch_size")} images a device'),
         ('optimizer', _call(wrapper.get('optimizer') or {})),
         ('gradient clipping', _arguments(wrapper.get('clip_grad') or {})),
@@ -200,6 +183,18 @@ def _recipe(cfg: Config) -> list[Row]:
         ('augmentations', '<br>'.join(map(_call, steps))),
         ('seed', str(seed.get('seed', ''))),
     ]
+
+
+def _length(loop: Mapping[str, object], meta: Mapping[str, object]) -> str:
+    """What is behind the checkpoint, of what its config plans."""
+    parts = []
+    for unit, key in {'iterations': 'iter', 'epochs': 'epoch'}.items():
+        count, of = meta.get(key), loop.get(f'max_{key}s')
+        if isinstance(count, int) and (of or unit == 'iterations'):
+            parts.append(f'{count} of {of} {unit}' if of else f'{count} {unit}')
+        elif of:
+            parts.append(f'{of} {unit} planned')
+    return ', '.join(parts)
 
 
 def _call(part: Mapping[str, object]) -> str:

@@ -82,7 +82,7 @@ def publish(
     results = {name: (value, '') for name, value in (metrics or {}).items()}
     if not results and not raw:  # the averaged ones were validated
         results = logged_metrics(Path(checkpoint).parent, meta)
-    facts = Facts(Path(cfg.filename), cfg, trained, model, results, license)
+    facts = Facts(Path(cfg.filename), cfg, trained, model, meta, results, license)
     public: dict[str, object] = {'cfg': text}
     if 'dataset_meta' in meta:
         public['dataset_meta'] = meta['dataset_meta']
@@ -139,7 +139,7 @@ def _first(names: list[str]) -> str:
 def trained_config(meta: Mapping[str, object], cfg: Config) -> tuple[Config, str]:
     """The config of the training and its text: the checkpoint's own, else the given one.
 
-    The text is read as data, never run; settings of the run and the user's home are left out.
+    The text is read as data, never run. It lacks the settings of the run and the user's home.
     """
     text = meta.get('cfg')
     if not isinstance(text, str):
@@ -151,7 +151,7 @@ def trained_config(meta: Mapping[str, object], cfg: Config) -> tuple[Config, str
     lines, nodes = text.splitlines(), ast.parse(text).body
     for name, node in reversed(list(zip(settings, nodes))):
         if name in OF_THE_RUN:
-            del lines[node.lineno - 1 : node.end_lineno], settings[name]
+            del lines[node.lineno - 1 : node.end_lineno]
     return Config(settings), '\n'.join(lines).replace(str(Path.home()), '~') + '\n'
 
 
