@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,6 +17,16 @@ from mmhrnet.benchmark.measure import Machine, Timing, interleaved, peak_memory
 from mmhrnet.benchmark.report import Row, write_report
 from mmhrnet.deploy import Rewrites
 
+EXTRA = {
+    f'stage{i}': dict(
+        num_modules=1,
+        num_branches=i,
+        block='BASIC' if i > 1 else 'BOTTLENECK',
+        num_blocks=(1,) * i,
+        num_channels=(8, 16, 32, 64)[:i],
+    )
+    for i in (1, 2, 3, 4)
+}
 SMALL = dict(arch='w18_small_v2', shapes=[(64, 64)], device='cpu', rounds=1)
 THEIRS = {'pose': 'mmpose', 'cls': 'mmpretrain', 'seg': 'mmseg', 'seg-neck': 'mmseg'}
 THEIRS |= {'det': 'mmdet', 'det-neck': 'mmdet'}
@@ -120,3 +131,25 @@ def test_tool(root: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert 'benchmark.py: There is no form deploy' in done.stderr
+
+
+@pytest.mark.slow
+def test_a_whole_file_runs_beside_the_inferencer_of_its_host(
+    tmp_path: Path, run_tool: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    config = tmp_path / 'small.py'
+    config.write_text(
+        "_base_ = 'mmpretrain::hrnet/hrnet-w18_4xb32_in1k.py'\n"
+        f'model = dict(backbone=dict(extra={EXTRA}), neck=[\n'
+        "    dict(type='HRFuseScales', in_channels=(8, 16, 32, 64)),\n"
+        "    dict(type='GlobalAveragePooling')])\n"
+    )
+    run_tool('benchmark', config, '--shape', '60x80', '--rounds', 2, '--out', tmp_path)
+    out = capsys.readouterr().out
+    page = (tmp_path / 'whole_small.md').read_text()
+    for name in ('mmpretrain inferencer', 'the same with mmhrnet', 'whole file, onnxruntime'):
+        assert name in out
+        assert f'| {name} |' in page
+    with pytest.raises(SystemExit):
+        run_tool('benchmark', 'nothing', '--out', tmp_path)
+    assert 'There is no' in capsys.readouterr().err

@@ -3,5 +3,6 @@
 from mmhrnet.benchmark.forms import INFERENCE, TRAINING
 from mmhrnet.benchmark.networks import CASES
 from mmhrnet.benchmark.run import benchmark
+from mmhrnet.benchmark.whole import benchmark_whole
 
-__all__ = ['CASES', 'INFERENCE', 'TRAINING', 'benchmark']
+__all__ = ['CASES', 'INFERENCE', 'TRAINING', 'benchmark', 'benchmark_whole']

@@ -49,7 +49,7 @@ def cells(row: Row, machine: Machine) -> tuple[str, ...]:
     share = row.macs / timing.median / machine.macs_per_second
     return (
         row.name,
-        f'{_ms(timing.median)} ({_ms(timing.low)} to {_ms(timing.high)})',
+        f'{ms(timing.median)} ({ms(timing.low)} to {ms(timing.high)})',
         f'{row.batch / timing.median:.1f}',
         f'{row.ratio:.2f}',
         f'{share:.0%}',
@@ -59,7 +59,8 @@ def cells(row: Row, machine: Machine) -> tuple[str, ...]:
     )
 
 
-def _ms(seconds: float) -> str:
+def ms(seconds: float) -> str:
+    """Milliseconds, with more digits where there are few."""
     return f'{seconds * 1e3:.{1 if seconds > 0.01 else 3}f}'
 
 

@@ -63,6 +63,7 @@ HIDDEN = re.compile(
             # Torch about its own exporters; each file that they write is compared with eager.
             r'`isinstance\(treespec, LeafSpec\)` is deprecated',
             r'No complete tensor found in the group! ',
+            r'Attribute type is ambiguous because it is an empty sequence',
             r'The given buffer is not writable, .* at \S+/torch/export/',
             # MMEngine's own code uses what it calls deprecated; a user can change nothing there.
             r'"FileClient" will be deprecated in future',

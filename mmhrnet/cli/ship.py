@@ -105,13 +105,17 @@ def benchmark(parser: ArgumentParser) -> Call:
     """Measure speed beside every other HRNet, in every form.
 
     All run in turn with the same weights, and their outputs are compared: those of mmpose, mmdet,
-    mmseg, mmpretrain and timm. Writes Markdown, JSON and a picture.
+    mmseg, mmpretrain and timm. Writes Markdown, JSON and a picture. With a config of a host, a
+    whole file runs beside its inferencer, from a picture to the result.
     """
-    from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark
+    from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark, benchmark_whole
     from mmhrnet.benchmark.gpu import prove
     from mmhrnet.models import list_archs
 
-    parser.add_argument('case', nargs='?', choices=list(CASES), default='pose')
+    case = f'{", ".join(CASES)}, or a config of a host library; default: pose'
+    parser.add_argument('case', nargs='?', default='pose', metavar='CASE', help=case)
+    add(parser, '--checkpoint', help='weights of the config; default: random ones')
+    add(parser, '--cfg-options')
     parser.add_argument('--arch', choices=list_archs(), default='w32')
     parser.add_argument(
         '--batch', type=int, nargs='+', default=[1], dest='batches', help='one or several'
@@ -135,8 +139,26 @@ def benchmark(parser: ArgumentParser) -> Call:
     parser.add_argument('--quick', action='store_true', help='three minutes on two cores')
     _add_gpu(parser)
 
-    def call(gpu: bool, parts: list[str], minutes: float, out: str | None, **args: Any) -> None:
-        if not gpu:
+    def call(
+        gpu: bool,
+        parts: list[str],
+        minutes: float,
+        out: str | None,
+        checkpoint: str | None,
+        cfg_options: dict[str, Any] | None,
+        **args: Any,
+    ) -> None:
+        if not gpu and args['case'] not in CASES:
+            shapes = dict(shape=args['shapes'][0]) if args['shapes'] else {}
+            benchmark_whole(
+                args['case'],
+                checkpoint,
+                rounds=args['rounds'] or 15,
+                cfg_options=cfg_options,
+                out=out or 'work_dirs/benchmark',
+                **shapes,
+            )
+        elif not gpu:
             benchmark(out=out or 'work_dirs/benchmark', **args)
         elif not prove(
             parts=parts,

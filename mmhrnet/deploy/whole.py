@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from matplotlib import get_data_path
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -153,7 +155,7 @@ def _decoder(
 
 
 def compare(built: Built, shipped: Shipped, images: Tensor) -> Check:
-    """Runs a file and the host's own prediction on drawn scenes.
+    """Runs a file and the host's own prediction on a photo and drawn scenes.
 
     Raises:
         ExportError: The results differ.
@@ -191,7 +193,15 @@ def _steady(found: Outputs, expected: Outputs) -> tuple[Outputs, Outputs]:
 
 
 def draw_images(count: int, height: int, width: int) -> Tensor:
-    """Drawn scenes, RGB (N, H, W, 3) uint8, the same each time."""
+    """Pictures, RGB (N, H, W, 3) uint8, the same each time: a photo of a person, drawn scenes."""
     rng = np.random.default_rng(0)
-    scenes = [cv2.resize(draw_scene(rng).image, (width, height)) for _ in range(count)]
-    return torch.from_numpy(np.stack(scenes))
+    pictures = [_photo(), *(draw_scene(rng).image for _ in range(count))]
+    resized = [cv2.resize(one, (width, height)) for one in pictures if one is not None]
+    return torch.from_numpy(np.stack(resized[:count]))
+
+
+def _photo() -> np.ndarray | None:
+    """The portrait that comes with matplotlib, RGB; distributions may leave it out."""
+    path = Path(get_data_path(), 'sample_data', 'grace_hopper.jpg')
+    photo = cv2.imread(str(path)) if path.is_file() else None
+    return None if photo is None else photo[..., ::-1]

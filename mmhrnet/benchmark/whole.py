@@ -1,0 +1,117 @@
+"""From a picture to the result: a whole file beside the inferencer of its host library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from rich.table import Table
+
+from mmhrnet import runtime
+from mmhrnet.benchmark.measure import Timing, interleaved, processor
+from mmhrnet.benchmark.report import ms
+from mmhrnet.config.build import build_tensor_model
+from mmhrnet.config.stored import make_config_for
+from mmhrnet.deploy.from_config import export_config
+from mmhrnet.deploy.whole import draw_images
+from mmhrnet.files import write_text
+from mmhrnet.hosts import host_of
+from mmhrnet.inference.predict import Predictor
+from mmhrnet.terminal import CONSOLE, markdown_table
+
+HEADERS = ('who and how', 'ms (middle 80 %)', 'times faster')
+
+
+def benchmark_whole(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    shape: tuple[int, int] = (480, 640),
+    rounds: int = 15,
+    cfg_options: Mapping[str, object] | None = None,
+    out: str | Path = 'work_dirs/benchmark',
+) -> dict[str, Timing]:
+    """Times one picture on a CPU, prints and writes a table.
+
+    The host's inferencer runs the host's network and the same weights, with neither of them a
+    mirror image, and without drawing.
+
+    Args:
+        config: Config of a host, with its own HRNet, such as ``mmpose::...``.
+        checkpoint: Its weights; None takes random ones.
+        shape: Height and width of the picture.
+        rounds: Samples of each contestant.
+        cfg_options: Settings over the config.
+        out: Folder for ``whole_<config>.md``.
+
+    Returns:
+        Seconds, by the names of the contestants.
+    """
+    options = dict(cfg_options or {})
+    with TemporaryDirectory() as folder:
+        cfg, weights = make_config_for(config, checkpoint, cfg_options=options)
+        if 'flip_test' in (cfg.model.get('test_cfg') or {}):
+            options['model.test_cfg.flip_test'] = False
+        weights = weights or _draw_weights(cfg, Path(folder))
+        build = partial(Predictor, config, weights, device='cpu', cfg_options=options)
+        predictors = {
+            f'{host_of(cfg).name} inferencer': build(),
+            'the same with mmhrnet': build(swap=True),
+        }
+        file = export_config(
+            config,
+            weights,
+            format='onnx',
+            out=Path(folder, 'model.onnx'),
+            swap=True,
+            cfg_options=options,
+        )
+        with torch.no_grad():
+            timings = interleaved(dict(_runs(predictors, file, shape)), rounds, 'cpu')
+    _report(timings, Path(str(config)).stem, shape, Path(out))
+    return timings
+
+
+def _draw_weights(cfg: Config, folder: Path) -> Path:
+    path = folder / 'random.pth'
+    torch.save({'state_dict': build_tensor_model(cfg).model.state_dict()}, path)
+    return path
+
+
+def _runs(
+    predictors: Mapping[str, Predictor], file: Path, shape: tuple[int, int]
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
+    for name, predictor in predictors.items():
+
+        def predict(predictor: Predictor = predictor) -> object:
+            with DefaultScope.overwrite_default_scope(predictor.host.name):
+                return predictor.host.run(predictor, image)
+
+        yield name, predict
+    for backend in filter(find_spec, runtime.BACKENDS):
+        model = runtime.load(file, backend, torch.get_num_threads())
+        yield f'whole file, {backend}', partial(model, image)
+
+
+def _report(timings: Mapping[str, Timing], name: str, shape: tuple[int, int], folder: Path) -> None:
+    first = next(iter(timings.values())).median
+    rows = [
+        (who, f'{ms(t.median)} ({ms(t.low)} to {ms(t.high)})', f'{first / t.median:.2f}')
+        for who, t in timings.items()
+    ]
+    title = f'{name}, a picture of {shape[0]}x{shape[1]}'
+    table = Table(*HEADERS, title=title)
+    for row in rows:
+        table.add_row(*row)
+    CONSOLE.print(table)
+    machine = f'{processor()}, {torch.get_num_threads()} threads; torch {torch.__version__}'
+    path = folder / f'whole_{name}.md'
+    write_text(path, f'# {title}\n\n{machine}\n\n{markdown_table(HEADERS, rows)}\n')
+    CONSOLE.print(str(path))
