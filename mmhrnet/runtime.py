@@ -312,7 +312,8 @@ def segment(model: Model, image: np.ndarray) -> Record:
     outputs = _single(model, image)
     labels = outputs['labels'][0]
     if labels.shape != image.shape[:2]:
-        labels = _enlarge(outputs['logits'][0], labels.shape, image.shape[:2])
+        aligned = model.about.get('align_corners', False)  # older files do not say it
+        labels = _enlarge(outputs['logits'][0], labels.shape, image.shape[:2], aligned)
     counts = np.bincount(labels.ravel())
     found = [
         {'label': i, 'class': model.name(i), 'share': float(counts[i] / labels.size)}
@@ -322,12 +323,14 @@ def segment(model: Model, image: np.ndarray) -> Record:
     return {'label_map': labels, 'found': round_numbers(found)}
 
 
-def _enlarge(logits: np.ndarray, size: Sequence[int], target: Sequence[int]) -> np.ndarray:
+def _enlarge(
+    logits: np.ndarray, size: Sequence[int], target: Sequence[int], aligned: bool
+) -> np.ndarray:
     """Labels of the size of the picture: logits (C, h, w) first grow to the size of the input."""
     best = np.full(tuple(target), -np.inf, np.float32)
     labels = np.zeros(tuple(target), np.uint8 if len(logits) <= 256 else np.int32)
     for index, one in enumerate(logits):
-        one = resize(resize(one, size), target)
+        one = resize(resize(one, size, aligned), target, aligned)
         higher = one > best
         best[higher], labels[higher] = one[higher], index
     return labels
@@ -587,16 +590,22 @@ TASKS: Mapping[str, Callable[..., Record]] = {
 }
 
 
-def resize(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Resizes (H, W) or (H, W, 3) to a height and width, bilinearly as OpenCV does."""
+def resize(image: np.ndarray, size: Sequence[int], aligned: bool = False) -> np.ndarray:
+    """Resizes (H, W) or (H, W, 3) to a height and width, bilinearly.
+
+    Pixels are areas, as in OpenCV; with ``aligned``, they are points, and the outermost stay.
+    """
     height, width = size
     if image.shape[:2] == (height, width):
         return image
-    if cv2 is not None:
+    if cv2 is not None and not aligned:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     places = []
     for old, new in zip(image.shape, size):
-        place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+        if aligned:  # in the digits of PyTorch
+            place = np.arange(new, dtype=np.float32) * (np.float32(old - 1) / max(new - 1, 1))
+        else:
+            place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
         low = place.astype(int)
         places.append((low, np.minimum(low + 1, old - 1), (place - low).astype(np.float32)))
     (top, below, down), (left, right, across) = places

@@ -157,6 +157,44 @@ def whole_files(untrained: Callable, tmp_path_factory: pytest.TempPathFactory) -
     }
 
 
+SEGMENTOR = 'configs/mmseg/fcn_hr18sv1_4xb3-120k_cityscapes-512x1024.py'
+SEGMENTORS: dict[str, dict[str, Any]] = {  # settings over this config
+    'aligned': {
+        'model.backbone.align_corners': True,
+        'model.neck.align_corners': True,
+        'model.decode_head.align_corners': True,
+    },
+}
+
+
+class Segmentor(NamedTuple):
+    """A whole model of a segmentor, as an ONNX file, and what to set to get the host's own."""
+
+    file: Path
+    config: Path
+    checkpoint: Path
+    cfg_options: dict[str, Any]
+
+
+@pytest.fixture(scope='session')
+def segmentors(
+    untrained: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Segmentor]:
+    """Makes those of ``SEGMENTORS``."""
+    from mmhrnet.deploy.from_config import export_config
+
+    folder = tmp_path_factory.mktemp('segmentors')
+
+    @cache
+    def make(kind: str) -> Segmentor:
+        model, out, options = untrained(SEGMENTOR), folder / f'{kind}.onnx', SEGMENTORS[kind]
+        how = dict(format='onnx', out=out, shape=(64, 96), cfg_options=dict(options))
+        export_config(None, model.checkpoint, **how)
+        return Segmentor(out, *model, options)
+
+    return make
+
+
 @pytest.fixture
 def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a script of ``tools/`` in this process."""

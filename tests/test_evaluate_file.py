@@ -38,6 +38,17 @@ def test_its_figures_are_those_of_the_checkpoint(
     assert list((tmp_path / 'show').iterdir())
 
 
+@pytest.mark.parametrize('kind', ['aligned'])
+def test_its_figures_follow_the_segmentor(kind: str, segmentors: Callable, tmp_path: Path) -> None:
+    file, config, checkpoint, options = segmentors(kind)
+    edits = dict(work_dir=str(tmp_path), cfg_options={**FEW, **options})
+    found = evaluate_file(config, file, **edits)
+    expected = apis.test(config, checkpoint, **edits)
+    np.testing.assert_allclose(
+        [*found.values()], [*expected.values()], rtol=0, atol=1e-3, equal_nan=True
+    )
+
+
 def test_mistakes(
     whole_files: dict,
     untrained: Callable,

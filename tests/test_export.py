@@ -25,6 +25,7 @@ COMBINED = {
     'model.head.decoder.type': 'UDPHeatmap',
     'model.head.decoder.heatmap_type': 'combined',
 }
+ONE_CLASS = {'model.decode_head.num_classes': 2, 'model.decode_head.out_channels': 1}
 CHANNELS = (16, 32, 64, 128)
 POSE = 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192.py'
 SIMCC = 'mmpose/simcc_hrnet-w32_8xb64-210e_coco-256x192.py'
@@ -352,12 +353,8 @@ def test_max_pooling(tmp_path: Path) -> None:
             'this one has mode=slide.*model.test_cfg.mode=whole',
         ),
         (
-            dict(
-                config=CONFIGS / SEGMENTATION,
-                cfg_options={'model.decode_head.align_corners': True},
-                static=True,
-            ),
-            'mode=whole, align_corners=True and .* with --raw$',
+            dict(config=CONFIGS / SEGMENTATION, cfg_options=ONE_CLASS, static=True),
+            'mode=whole and out_channels=1: .* with --raw$',
         ),
         (
             dict(config=CONFIGS / CLASSIFICATION, flip_test=True, static=True),

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,6 +88,34 @@ def test_it_writes_what_the_demo_writes(
                 cv2.imread(str(tmp_path / of / f'{image.stem}_labels.png'), 0) for of in RESULTS
             ]
             assert (maps[0] != maps[1]).mean() < 1e-4
+
+
+@pytest.mark.parametrize('size', [(317, 431), (96, 300)])
+def test_labels_of_aligned_corners_are_those_of_the_host(
+    size: tuple[int, int], segmentors: Callable, scene: Path
+) -> None:
+    check_labels(segmentors('aligned'), cv2.resize(read_image(scene), size[::-1]))
+
+
+def check_labels(segmentor: Any, image: np.ndarray) -> None:
+    """Compares the classes of the pixels with those of the host."""
+    file, *model, options = segmentor
+    predictor = Predictor(*model, cfg_options=options)
+    expected = predictor(image).label_map
+    found = load(file, threads=1)(image)['label_map']
+    assert expected is not None
+    assert len(np.unique(expected)) > 2
+    assert (found != expected).mean() <= 1e-4
+
+
+@pytest.mark.parametrize('size', [(65, 101), (37, 200), (17, 30), (1, 257)])
+def test_corners_are_aligned_as_in_torch(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).normal(size=(17, 30)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None, None], size, mode='bilinear', align_corners=True
+    )
+    found = runtime.resize(image, size, aligned=True)
+    np.testing.assert_allclose(found, expected[0, 0], rtol=0, atol=1e-5)
 
 
 def test_importing_it_is_light() -> None:

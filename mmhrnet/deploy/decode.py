@@ -53,16 +53,20 @@ class Labels(Decoder):
     It also returns the ``logits``, from which labels of other sizes are made.
 
     Args:
+        align_corners: Of the resizing, as in :func:`torch.nn.functional.interpolate`.
         probabilities: Return ``probabilities`` (N, C, H, W) too.
     """
 
-    def __init__(self, probabilities: bool = False) -> None:
+    def __init__(self, align_corners: bool = False, probabilities: bool = False) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.outputs = ['labels', 'logits', *(['probabilities'] if probabilities else [])]
 
     def forward(self, maps: Maps, size: Sequence[int]) -> Maps:
         logits = maps[-1]
-        large = F.interpolate(logits, tuple(size), mode='bilinear', align_corners=False)
+        large = F.interpolate(
+            logits, tuple(size), mode='bilinear', align_corners=self.align_corners
+        )
         labels = large.argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)
         more = (large.softmax(1),) if 'probabilities' in self.outputs else ()
         return (labels, logits, *more)

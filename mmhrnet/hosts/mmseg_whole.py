@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def describe(_: Any, meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(model: Any, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     palette = meta.get('palette')
     return {
         'classes': list(meta.get('classes') or ()),
         'palette': np.asarray([] if palette is None else palette).tolist(),
+        'align_corners': bool(model.align_corners),
     }
 
 
@@ -30,14 +31,14 @@ def decoder(model: Any) -> Decoder:
         ConfigError: The model works in windows, or has one class that is there or not.
     """
     mode = model.test_cfg.get('mode', 'whole')
-    if mode != 'whole' or model.align_corners or model.out_channels == 1:
+    if mode != 'whole' or model.out_channels == 1:
         windows = ', or set --cfg-options model.test_cfg.mode=whole' if mode != 'whole' else ''
         raise ConfigError(
-            'A whole segmentor is written for test_cfg.mode=whole, align_corners=False and two '
-            f'classes or more; this one has mode={mode}, align_corners={model.align_corners} and '
-            f'out_channels={model.out_channels}: write its logits with --raw{windows}'
+            'A whole segmentor is written for test_cfg.mode=whole and two classes or more; this '
+            f'one has mode={mode} and out_channels={model.out_channels}: write its logits with '
+            f'--raw{windows}'
         )
-    return Decoder('labels', {})
+    return Decoder('labels', dict(align_corners=bool(model.align_corners)))
 
 
 def predict(model: Any, images: Tensor) -> Outputs:
@@ -61,7 +62,7 @@ def fill(model: Any, outputs: Outputs, samples: Sequence[SegDataSample]) -> Sequ
     from mmseg.models.utils import resize
 
     size = outputs['labels'].shape[1:]
-    logits = resize(outputs['logits'], size, mode='bilinear', align_corners=False)
+    logits = resize(outputs['logits'], size, mode='bilinear', align_corners=model.align_corners)
     return model.postprocess_result(logits, samples)
 
 
