@@ -18,8 +18,8 @@ class TrainingError(UserError, RuntimeError):
     """A training that cannot continue."""
 
 
-def suggest(name: object, known: Collection[str]) -> str:
-    """``did you mean 'X'? ``, or nothing if no known name is close."""
+def suggest(name: object, known: Collection[str], cutoff: float = 0.6) -> str:
+    """``did you mean 'X'? ``, or nothing if no known name is as close as ``cutoff`` (1: equal)."""
     names = {k.lower(): k for k in known}
-    close = get_close_matches(str(name).lower(), names, n=1)
+    close = get_close_matches(str(name).lower(), names, n=1, cutoff=cutoff)
     return f'did you mean {names[close[0]]!r}? ' if close else ''

@@ -642,6 +642,11 @@ def loader(**options: Any) -> Callable[[Path], None]:
     return data(f'train_dataloader = {settings}')
 
 
+class PassesOn(Lacks):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
+
 def trained(content: str) -> Callable[[Path], None]:
     def start(folder: Path) -> None:
         cfg = text(MODEL + content)(folder)
@@ -729,6 +734,14 @@ CONFIGS: Table = {
     'backbone of a config': (
         built(type='mmhrnet.HRNet', frozen_stagse=1),
         "HRNet does not take 'frozen_stagse': did you mean 'frozen_stages'",
+    ),
+    'argument of an inherited type': (
+        built(type=PassesOn, error=ValueError, txt=''),
+        "unexpected keyword argument 'txt': did you mean 'text'",
+    ),
+    'option of a loader': (
+        loader(batch_sise=2),
+        "train_dataloader does not take 'batch_sise': did you mean 'batch_size'",
     ),
     'extra of a config': (
         built(type='mmhrnet.HRNet', extra=dict(stage4=None)),

@@ -652,6 +652,7 @@ def test_detections_without_a_person_are_told(found: list, tmp_path: Path) -> No
         ('model.backbone.norm_evl', "no 'norm_evl', did you mean 'norm_eval'"),
         ('modle.backbone.norm_eval', "no 'modle', did you mean 'model'"),
         ('train_cfg.max_epoch', "did you mean 'max_epochs'"),
+        ('randomnes.seed', "did you mean 'randomness'"),
     ],
 )
 def test_options_that_are_new_are_told(
@@ -660,6 +661,20 @@ def test_options_that_are_new_are_told(
     merge_options(base(MASK_RCNN), {key: 3})
     (record,) = caplog.records
     assert hint in record.message
+
+
+def test_keys_of_a_file_that_are_almost_those_of_a_runner_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / 'config.py'
+    base = f'_base_ = {str(ROOT / f"configs/{MASK_RCNN}.py")!r}\n'
+    variables = 'train_dataset = dict()\nnorm_cfg = dict()\nval_evaluator_all = None\n'
+    config.write_text(f'{base}{variables}train_dataloder = dict(batch_size=2)\n')
+    apis.make_config(config)
+    (record,) = caplog.records
+    assert record.message == (
+        "The config sets 'train_dataloder', which has no effect: did you mean 'train_dataloader'?"
+    )
 
 
 def test_options_that_are_known_or_of_another_word_are_not(

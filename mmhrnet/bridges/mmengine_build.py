@@ -6,14 +6,16 @@ which the name ``'mmhrnet.HRNet'`` has. New-style configs have no default scope 
 host is the library whose registry builds.
 
 An error that is raised while a type is built goes on as it is, with that type's name in its
-attribute ``built``: of several in one another, the innermost. MMEngine does not tell it.
+attribute ``built``, and in ``arguments`` those that it takes: of several in one another, the
+innermost. MMEngine does not tell it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from mmhrnet.bridges.imports import wrap
@@ -60,8 +62,23 @@ def name_what_is_built(
         return original(self, cfg, *args, **kwargs)
     except Exception as error:
         kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
-        error.__dict__.setdefault('built', getattr(kind, '__name__', kind))
+        if 'built' not in vars(error):
+            vars(error)['built'] = getattr(kind, '__name__', kind)
+            if isinstance(error, TypeError) and kind:
+                with self.switch_scope_and_registry(cfg.get('_scope_')) as registry:
+                    found = registry.get(kind) if isinstance(kind, str) else kind
+                vars(error)['arguments'] = list(_arguments(found))
         raise
+
+
+def _arguments(kind: object) -> Iterator[str]:
+    """What a class or function takes, with what goes on to the classes that it inherits."""
+    for part in getattr(kind, '__mro__', [kind]):
+        init = vars(part).get('__init__') if isinstance(part, type) else part
+        parameters = signature(init).parameters.values() if callable(init) else ()
+        yield from (p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+        if parameters and not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            return
 
 
 def _is_hrnet(kind: object) -> bool:

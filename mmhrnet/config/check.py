@@ -6,14 +6,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope, Registry
-from mmengine.runner import CheckpointLoader
+from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import DataLoader
 
 from mmhrnet.checkpoints import CheckpointError, read_ahead
@@ -23,11 +24,14 @@ from mmhrnet.doctor import find_missing, import_error
 from mmhrnet.errors import ConfigError, UserError, suggest
 from mmhrnet.files import check_folder
 from mmhrnet.hosts import known_hosts
+from mmhrnet.models.checks import check_keys
 from mmhrnet.walk import LOADERS, datasets, dicts
 
 LOGGER = logging.getLogger(__name__)
 UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the (?P<scope>\w+)::(?P<kind>.+?) registry')
-WRONG_ARGUMENT = re.compile(r'.*__init__\(\) (got an unexpected keyword|missing \d+ required)')
+WRONG_ARGUMENT = re.compile(
+    r".*__init__\(\) (?:got an unexpected keyword argument '(?P<name>\w+)'|missing \d+ required)"
+)
 NOT_INSTALLED = re.compile('install', re.IGNORECASE)
 TORCH_SAYS = {  # part of a message of torch: what it means here
     'Expected to have finished reduction': (
@@ -41,6 +45,7 @@ TORCH_SAYS = {  # part of a message of torch: what it means here
     ),
 }
 LOADER_OPTIONS = ('batch_size', 'num_workers', 'persistent_workers', 'prefetch_factor', 'timeout')
+DATALOADER_KEYS = [*signature(DataLoader).parameters, 'num_batch_per_epoch']
 # Keys of MMCV 1.x, which nothing reads any more, and those that replaced them.
 OLD_KEYS = {
     'data': 'train_dataloader, val_dataloader, test_dataloader (batch_size for samples_per_gpu)',
@@ -66,6 +71,8 @@ OLD_KEYS = {
     'seed': 'randomness.seed',
     'deterministic': 'randomness.deterministic',
 }
+RUNNER_KEYS = {*signature(Runner).parameters, 'custom_imports', 'compile'} - {'cfg'}
+MISSPELT = 0.88  # likeness to one of these; all names in the hosts' 3,000 configs but one are below
 # Some configs of the hosts still contain these.
 LEFT_OVER = {
     *('data', 'optimizer', 'optimizer_config', 'runner', 'total_iters', 'evaluation'),
@@ -179,6 +186,16 @@ def merge_options(cfg: Config, options: Mapping[str, object] | None) -> None:
             raise ConfigError(f'--cfg-options {key}={value}: {text}') from error
 
 
+def warn_of_misspelt_keys(cfg: Config) -> None:
+    """Warns of names in a config file that are almost a key of the runner, which reads no other.
+
+    Names that are not alike are variables of the file's own.
+    """
+    for name in cfg.keys() - RUNNER_KEYS:
+        if hint := suggest(name, RUNNER_KEYS, MISSPELT):
+            LOGGER.warning('The config sets %r, which has no effect: %s', name, hint.rstrip())
+
+
 def check_old_keys(cfg: Config) -> None:
     """Raises a ConfigError that names the replacement of each key of MMCV 1.x.
 
@@ -202,8 +219,9 @@ def _warn_of_new_key(cfg: Config, key: str) -> None:
     for part in key.split('.'):
         if not isinstance(node, (Config, ConfigDict)):
             return
-        known = [str(name) for name in node.keys()]  # noqa: SIM118 (a Config iterates otherwise)
-        hint = '' if part in node else suggest(part, known)
+        known = {str(name) for name in node.keys()}  # noqa: SIM118 (a Config iterates otherwise)
+        known |= RUNNER_KEYS if node is cfg else set()
+        hint = '' if part in known else suggest(part, known)
         if hint:
             LOGGER.warning('--cfg-options %s: the config has no %r, %sIt is added', key, part, hint)
         node = node.get(part)
@@ -238,12 +256,21 @@ def _explain(error: Exception, text: str) -> str:
             'registers it in custom_imports'
         )
     if isinstance(error, TypeError):
-        return text if WRONG_ARGUMENT.match(text) else ''
+        return _explain_argument(text, getattr(error, 'arguments', ()))
     if isinstance(error, RuntimeError) and not NOT_INSTALLED.search(text):
         return next((means for says, means in TORCH_SAYS.items() if says in text), '')
     if not text or isinstance(error, KeyError) or not (built or isinstance(error, ImportError)):
         return ''
     return f'{what} cannot be used here: {" ".join(text.split())}'
+
+
+def _explain_argument(text: str, known: Collection[str]) -> str:
+    """Adds the name that was meant; nothing if the text is of something else than arguments."""
+    wrong = WRONG_ARGUMENT.match(text)
+    if wrong is None:
+        return ''
+    hint = suggest(wrong['name'] or '', known)
+    return f'{wrong[0]}: {hint.rstrip()}' if hint else text
 
 
 def _broken_host(kind: str) -> str:
@@ -282,6 +309,7 @@ def _check_loaders(cfg: Config, loaders: tuple[str, ...]) -> None:
             raise ConfigError(f'{name} must be a dict with a dataset, it is {loader!r}')
         if not isinstance(loader.get('dataset'), dict):
             raise ConfigError(f'{name}.dataset must be a dict, it is {loader.get("dataset")!r}')
+        check_keys(name, loader, DATALOADER_KEYS)
         options = {key: loader[key] for key in LOADER_OPTIONS if key in loader}
         try:  # torch checks them; no worker starts without an iteration
             DataLoader(range(1), **options)  # type: ignore[arg-type]

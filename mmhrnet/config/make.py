@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 from typing_extensions import TypedDict, Unpack
 
-from mmhrnet.config.check import check_old_keys, merge_options
+from mmhrnet.config.check import check_old_keys, merge_options, warn_of_misspelt_keys
 from mmhrnet.config.edit import set_work_dir, use_data_root, use_scratch, use_visualizer
 from mmhrnet.config.load import load_config
 from mmhrnet.config.mini import fit_schedule, use_mini
@@ -59,6 +59,7 @@ def make_config(
             use_scratch(cfg)
         if data_root:
             use_data_root(cfg, data_root)
+    warn_of_misspelt_keys(cfg)
     merge_options(cfg, cfg_options)
     check_old_keys(cfg)
     use_visualizer(cfg)
