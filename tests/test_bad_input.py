@@ -412,6 +412,21 @@ def test_images_of_a_secret_test_need_no_annotations(use: Callable) -> None:
     one_error(lambda: check_data(cfg, ('test_dataloader',)), "no 'annotations'")
 
 
+def test_an_image_that_is_cut_off_is_found_among_many(use: Callable, tmp_path: Path) -> None:
+    content = coco()
+    first = content['images'][0]
+    content['images'] += [
+        dict(first, id=index, file_name=f'{index}.jpg') for index in range(100, 300)
+    ]
+    cfg, image = use(MASK_RCNN, content), tmp_path / 'images/1.jpg'
+    whole = image.read_bytes()
+    for index in range(100, 300):  # some programs write more behind the end
+        image.with_name(f'{index}.jpg').write_bytes(whole + b'comment')
+    check_data(cfg, TRAIN)
+    image.with_name('201.jpg').write_bytes(whole[: len(whole) // 2])
+    one_error(lambda: check_data(cfg, TRAIN), '201.jpg is not a readable image.*[Tt]runcated')
+
+
 KINDS = {
     'grey': (np.full((48, 64), 99, np.uint8), 'png', None),
     'transparent': (np.full((48, 64, 4), 99, np.uint8), 'png', None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,11 @@ from mmhrnet.files import write_bytes
 from mmhrnet.terminal import last_line
 
 MAX_PIXELS = 100_000_000  # of an image: 300 MB when decoded
+
+ENDS = {
+    b'\xff\xd8': b'\xff\xd9',
+    b'\x89P': b'IEND\xaeB`\x82',
+}  # of JPEG and PNG, by their first bytes
 
 
 class ImageError(ConfigError):
@@ -38,6 +44,20 @@ def check_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
         raise ImageError(
             f'{path} has {width}x{height} pixels, more than {max_pixels:,}: make it smaller'
         )
+
+
+def is_cut_off(path: str | Path) -> bool:
+    """Whether a file is empty, closed to us, or a JPEG or PNG without its end; reads ten bytes.
+
+    Few images have other bytes behind their end, so only :func:`check_image` can be sure.
+    """
+    try:
+        with Path(path).open('rb', buffering=0) as file:
+            start = file.read(2)
+            file.seek(max(os.fstat(file.fileno()).st_size - 8, 0))
+            return not start or not file.read().endswith(ENDS.get(start, b''))
+    except OSError:
+        return True
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -31,7 +31,7 @@ from mmhrnet.config.dataset.coco_format import (
     read_coco,
     read_json,
 )
-from mmhrnet.config.dataset.loader import Loader, sample
+from mmhrnet.config.dataset.loader import Loader, check_ends, sample
 from mmhrnet.errors import ConfigError, suggest
 
 LOGGER = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def _check_persons(path: Path) -> None:
 def check_images(
     path: Path, folder: Path, images: Mapping[str, Mapping[str, object]], loader: Loader
 ) -> None:
-    """Every image must exist; content and size of some are checked too.
+    """Every image must exist and have its end; content and size of some are checked too.
 
     Args:
         path: The file that names them.
@@ -156,6 +156,7 @@ def check_images(
     absent = [name for name, (inner, _, last) in parts.items() if last not in listed[inner]]
     fix = 'Download them, or correct data_prefix'
     raise_faults(path, f'images that are not in {folder}', absent, fix)
+    check_ends([folder / name for name in images])
     faults, fix = [], 'Correct width and height'
     for name in sample(list(images)):
         size, image = loader.size(folder / name), images[name]

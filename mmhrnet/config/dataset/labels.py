@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmhrnet.config.dataset.coco import check_images, warn_of_untaught
 from mmhrnet.config.dataset.coco_format import CORRECT, raise_faults
-from mmhrnet.config.dataset.loader import Loader, sample
+from mmhrnet.config.dataset.loader import Loader, check_ends, sample
 from mmhrnet.errors import ConfigError
 from mmhrnet.terminal import last_line
 
@@ -61,6 +61,8 @@ class MapTask:
         absent = [f'{name}{self.map_suffix}' for name in names if name not in there]
         fix = 'Add them, or correct data_prefix or seg_map_suffix'
         raise_faults(self.maps, f'missing label maps of {len(names)} images', absent, fix)
+        check_ends([_image(self, name) for name in names])
+        check_ends([self.maps / f'{name}{self.map_suffix}' for name in names])
         some = sample(names)
         labels: set[int] = set()
         faults = [fault for name in some if (fault := _map_fault(self, name, labels))]

@@ -5,23 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.config import ConfigDict
 from mmengine.registry import TRANSFORMS, DefaultScope
 from PIL import Image
 
-from mmhrnet.datasets.images import ImageError, check_image
+from mmhrnet.datasets.images import ImageError, check_image, is_cut_off
 from mmhrnet.terminal import last_line
 
+Name = TypeVar('Name', str, Path)
 LOGGER = logging.getLogger(__name__)
-SAMPLE = 50  # number of files of a data set that are opened
+SAMPLE = 50  # number of files of a data set that are decoded
+ENDS = 10_000  # number of those whose last bytes are looked at
 ORIENTATION = 0x0112  # in the EXIF: 1 is upright, from 5 on width and height are swapped
 
 
-def sample(names: Sequence[str]) -> Sequence[str]:
-    """Up to 50 of the names, evenly spread."""
-    return names[:: -(-len(names) // SAMPLE)] if names else names
+def sample(names: Sequence[Name], most: int = SAMPLE) -> Sequence[Name]:
+    """Up to 50 of the names, or another number, evenly spread."""
+    return names[:: -(-len(names) // most)] if names else names
+
+
+def check_ends(paths: Sequence[Path]) -> None:
+    """Raises an ImageError for an image that is cut off, which OpenCV fills up with grey."""
+    for path in filter(is_cut_off, sample(paths, ENDS)):
+        check_image(path)
 
 
 def make_loader(scope: str, pipeline: Sequence[ConfigDict | BaseTransform]) -> Loader:
