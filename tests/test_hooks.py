@@ -39,6 +39,7 @@ from mmhrnet.config.check import check_weights
 from mmhrnet.errors import TrainingError
 from mmhrnet.training.hooks import durable_files, seeded_batches
 from mmhrnet.training.hooks.latest import newest_intact
+from mmhrnet.training.hooks.preemption import resume_command
 from mmhrnet.training.hooks.random_state import random_state
 from mmhrnet.training.hooks.seeded_batches import SeededBatch
 from mmhrnet.training.run import use_hooks
@@ -372,6 +373,26 @@ def test_a_signal_leaves_a_checkpoint_that_resumes_exactly(
     got = run(config(parts, epochs, resume=True))
     assert state(last(parts)) == state(last(whole))
     assert got.model.seen == expected.model.seen[12:]
+
+
+@pytest.mark.parametrize('given', [[], ['--resume'], ['--resume', 'a.pth'], ['--resume=a.pth']])
+def test_the_command_to_go_on_with_resumes_from_the_latest(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, 'orig_argv', ['mmhrnet', 'train', 'a.py', *given, '--work-dir', 'b c'])
+    assert resume_command() == "mmhrnet train a.py --work-dir 'b c' --resume"
+
+
+def test_a_moved_work_folder_resumes_without_a_warning(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    with pytest.raises(SystemExit):
+        run(config(old), At('before_train_iter', 6, terminate))
+    old.rename(new)
+    capfd.readouterr()
+    run(config(new, resume=True))
+    assert 'is not defined in message_hub' not in capfd.readouterr().out
 
 
 def test_a_signal_in_an_evaluation_stops_it_and_it_is_done_later(tmp_path: Path) -> None:

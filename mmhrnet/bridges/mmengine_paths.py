@@ -35,12 +35,14 @@ def keep_own_files(
     """Removes from a checkpoint to resume, in place, each path that the hook does not write to."""
     if not runner._resume:
         return
-    info, folder = checkpoint['message_hub']['runtime_info'], checkpoint_folder(hook, runner)
+    hub, folder = checkpoint['message_hub'], checkpoint_folder(hook, runner)
+    info = hub['runtime_info']
     step = re.sub(r'\\\{.*?\\\}', lambda _: STEP, re.escape(hook.filename_tmpl))
     for key in [key for key in info if key.startswith(('best_ckpt', 'last_ckpt'))]:
         name = f'best_.+_{step}' if key.startswith('best') else step
         if not _is_in(folder, info[key], name):
             del info[key]
+            hub['resumed_keys'].pop(key, None)  # else MMEngine warns that it is missing
     kept, outdated = _list(info.get('keep_ckpt_ids')), _list(info.get('outdated_ckpts'))
     info['keep_ckpt_ids'] = [item for item in kept if re.fullmatch(STEP, str(item))]
     info['outdated_ckpts'] = [path for path in outdated if _is_in(folder, path, step)]

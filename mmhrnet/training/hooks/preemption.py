@@ -132,7 +132,7 @@ class PreemptionHook(Hook):
         name = signal.Signals(self._received).name
         runner.logger.warning(
             f'Stopped by {name} after iteration {iteration}, saved in {path}. '
-            f'Resume with: {_resume_command()}'
+            f'Resume with: {resume_command()}'
         )
         raise SystemExit(128 + self._received)
 
@@ -158,6 +158,12 @@ def _is_stepped(runner: Runner) -> bool:
     return all(wrapper.should_update() for wrapper in optim_wrappers(runner))
 
 
-def _resume_command() -> str:
-    arguments = sys.orig_argv
-    return shlex.join([*arguments, *(['--resume'] if arguments[-1] != '--resume' else [])])
+def resume_command() -> str:
+    """The command that runs, from the latest checkpoint on instead of one that it named."""
+    kept, before = [], ''
+    for argument in sys.orig_argv:
+        is_value = before == '--resume' and not argument.startswith('-')
+        if not is_value and argument.partition('=')[0] != '--resume':
+            kept.append(argument)
+        before = argument
+    return shlex.join([*kept, '--resume'])
