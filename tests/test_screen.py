@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from mmengine.logging import MMLogger
 
 from mmhrnet.cli.screen import WIDTH, quiet
 
-FALSE = re.compile('Failed to search|be deprecated|out of bounds|mismatch problems|metainfo')
+FALSE = re.compile(
+    'Failed to search|be deprecated|out of bounds|mismatch problems|metainfo|DataLoader'
+)
 CONTROL = re.compile(r'[\r\x08\x1b]')
 DETAILS = ('System environment:', 'Config:\n', 'Hooks will be executed', 'Loads checkpoint by')
 
@@ -47,11 +50,15 @@ def test_a_training_shows_six_lines_and_its_progress(
     backbone: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = untrained('mmpretrain').config
     capsys.readouterr()
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0}, raising=False)
+    warnings.simplefilter('always', UserWarning)
     options = ['max_iters=2', 'val_interval=2']
     options = [f'load_from={backbone}', *(f'train_cfg.{option}' for option in options)]
+    options.append('train_dataloader.num_workers=2')
     work_dir = tmp_path / 'run'
     arguments = ['--work-dir', work_dir, '--cfg-options', *options]
     run_tool('train', config, *arguments)
@@ -66,7 +73,10 @@ def test_a_training_shows_six_lines_and_its_progress(
     assert 'head.fc.weight' in shown.out
     assert not FALSE.search(shown.out + shown.err)
     assert not CONTROL.search(shown.out + shown.err)
-    assert all(text in log for text in (*DETAILS, 'FileClient', 'head.fc.weight', 'Iter(val)'))
+    assert all(
+        text in log
+        for text in (*DETAILS, 'FileClient', 'head.fc.weight', 'Iter(val)', 'will create 2 worker')
+    )
 
 
 def test_a_test_shows_six_lines_and_its_table(

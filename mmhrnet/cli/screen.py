@@ -65,6 +65,8 @@ HIDDEN = re.compile(
             r'No complete tensor found in the group! ',
             r'Attribute type is ambiguous because it is an empty sequence',
             r'The given buffer is not writable, .* at \S+/torch/export/',
+            # Torch, for each loader: a config asks for more workers than this machine has CPUs.
+            r'This DataLoader will create \d+ worker processes in total',
             # MMEngine's own code uses what it calls deprecated; a user can change nothing there.
             r'"FileClient" will be deprecated in future',
             r'"HardDiskBackend" is the alias of "LocalBackend"',
