@@ -45,12 +45,13 @@ def beside(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turns errors of the system into a WriteError that names the path."""
+    """Turns errors of the system, also for files inside of a folder, into one naming the path."""
     try:
         yield
-    except WriteError:
-        raise
     except OSError as error:
+        inside = Path(str(error.filename)).absolute().is_relative_to(Path(path).absolute())
+        if isinstance(error, WriteError) and not inside:
+            raise
         raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 import runpy
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from mmengine.model import ExponentialMovingAverage
 from mmhrnet import apis, checkpoints, create_model
 from mmhrnet.cli import make_parser
 from mmhrnet.errors import ConfigError
+from mmhrnet.files import WriteError
 from mmhrnet.zoo.publish import choose_weights, logged_metrics, publish, trained_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +107,18 @@ def test_no_other_file_is_overwritten(
         with pytest.raises(ConfigError, match='other content'):
             publish(trained, folder, config=left)
         assert [path.read_text() for path in folder.iterdir()] == ['of somebody else']
+
+
+def test_a_full_disk_names_the_folder_that_was_given(
+    trained: Path, left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, 'write_bytes', no_room)
+    with pytest.raises(WriteError) as error:
+        publish(trained, tmp_path / 'out', config=left)
+    assert str(error.value).startswith(f'{tmp_path}/out cannot be written: No space left on device')
 
 
 def test_the_card_says_what_was_trained_and_how(published: Path) -> None:
@@ -296,3 +312,13 @@ def test_weights_of_a_loop_of_ones_own_get_a_card_that_claims_nothing(tmp_path: 
     with torch.no_grad():
         got = classifier.model.head((classifier.model.extract_feat(image)[-1],))
         assert torch.allclose(got, model(image), atol=1e-5)
+
+
+def test_weights_under_other_names_are_recognised_aloud(
+    tmp_path: Path, run_tool: Callable[..., None], capsys: pytest.CaptureFixture
+) -> None:
+    state = create_model('hrnet_w18_small_v1', num_classes=4).state_dict()
+    torch.save(checkpoints.convert(state, 'timm')[0], tmp_path / 'own.pth')
+    options = ['--config', CLS, '--cfg-options', 'model.head.num_classes=4']
+    run_tool('publish_model', tmp_path / 'own.pth', tmp_path / 'out', *options)
+    assert 'Recognised as official or timm (ImageNet' in ''.join(capsys.readouterr())

@@ -7,12 +7,14 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from filecmp import cmp
+from logging import INFO, WARNING
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmhrnet.checkpoints import CheckpointError, fit, read_config, save, state_of, take, unwrap
@@ -74,7 +76,8 @@ def publish(
     with torch.device('meta'):
         model = build_tensor_model(deepcopy(cfg)).eval()
     if not state.keys() & model.model.state_dict().keys():  # the names of another library
-        state = fit(unwrap(content), model.model)[0]
+        state, report = fit(unwrap(content), model.model)
+        print_log(str(report), 'current', WARNING if report.notes else INFO)
     check_weights(state, model.model)
     meta = content.get('meta') or {}
     recipe, text = trained_config(meta, cfg)
