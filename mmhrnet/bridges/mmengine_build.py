@@ -13,6 +13,7 @@ innermost. MMEngine does not tell it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from inspect import signature
@@ -64,11 +65,17 @@ def name_what_is_built(
         kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
         if 'built' not in vars(error):
             vars(error)['built'] = getattr(kind, '__name__', kind)
-            if isinstance(error, TypeError) and kind:
-                with self.switch_scope_and_registry(cfg.get('_scope_')) as registry:
-                    found = registry.get(kind) if isinstance(kind, str) else kind
-                vars(error)['arguments'] = list(_arguments(found))
+            with suppress(Exception):  # its library may be broken
+                known = _arguments(_find(self, cfg)) if isinstance(error, TypeError) else ()
+                vars(error)['arguments'] = list(known)
         raise
+
+
+def _find(registry: Registry, cfg: ConfigDict) -> object:
+    if not isinstance(cfg['type'], str):
+        return cfg['type']
+    with registry.switch_scope_and_registry(cfg.get('_scope_')) as scoped:
+        return scoped.get(cfg['type'])
 
 
 def _arguments(kind: object) -> Iterator[str]:
