@@ -59,7 +59,7 @@ docs: setup
 setup: .venv/installed
 
 .venv/installed: requirements.txt pyproject.toml setup.py
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 14) else "mmhrnet needs Python 3.10 to 3.14, this is %d.%d: make PYTHON=python3.12" % v)'
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "mmhrnet needs Python 3.10 to 3.13, this is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
 	if command -v uv >/dev/null; then uv pip $(INSTALL) --python $(PY); else $(PY) -m pip $(INSTALL); fi
 	touch $@
