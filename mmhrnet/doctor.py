@@ -19,6 +19,7 @@ from io import StringIO
 from pathlib import Path
 
 from mmhrnet.bridges import bridge_reasons
+from mmhrnet.errors import listed
 from mmhrnet.hosts import known_hosts
 
 # The lowest tested version and pip's name of each module. pyproject.toml declares them too, except
@@ -140,7 +141,7 @@ def _doubles() -> list[str]:
     # OneDL's requirements bring two builds of OpenCV, which is harmless if the versions agree.
     same = len(set(map(metadata.version, found['cv2']))) == 1
     return [
-        f'{module} comes from {" and ".join(names)}, which overwrite each other: '
+        f'{module} comes from {listed(names)}, which overwrite each other: '
         f'pip uninstall -y {" ".join(names)}, then pip install --no-deps the one that you want'
         for module, names in found.items()
         if len(names) > 1 and not (module == 'cv2' and same)

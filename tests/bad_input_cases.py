@@ -329,7 +329,7 @@ COCO: Table = {
     },
     'images by name': (put(images={'1.jpg': {}}), "'images' must be a list of dicts"),
     'categories null': (put(categories=None), "'categories' must be a list of dicts"),
-    'image without id': (drop('images', 'id'), 'image without id: it has no id, it must be'),
+    'image without id': (drop('images', 'id'), 'image without id: it has no id, which must be'),
     'annotation without id': (drop('annotations', 'id', 1), 'annotation without id of 1.jpg: '),
     'id a list': (image(id=[1]), r'image \[1\]: id is \[1\], it must be a number'),
     'image twice': (twice('images'), 'ids of images that are used twice .1.:.*id 1'),
@@ -345,7 +345,7 @@ COCO: Table = {
     'file_name empty': (image(file_name=''), "image 1: file_name is ''"),
     'image without width': (
         drop('images', 'width'),
-        'it has no width, it must be a positive integer',
+        'it has no width, which must be a positive integer',
     ),
     'width 0': (image(width=0), 'width is 0, it must be a positive integer'),
     'height a string': (image(height='48'), "height is '48', it must be a positive integer"),

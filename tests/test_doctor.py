@@ -81,7 +81,7 @@ def test_two_distributions_of_one_module(tmp_path: Path, monkeypatch: pytest.Mon
     distribution(tmp_path, 'onedl-mmcv', '2.3.6', 'mmcv')
     monkeypatch.syspath_prepend(tmp_path)
     (line,) = doctor.find_problems()
-    assert 'mmcv comes from mmcv and mmcv-lite and onedl-mmcv' in line
+    assert 'mmcv comes from mmcv, mmcv-lite and onedl-mmcv' in line
     assert 'pip uninstall -y mmcv mmcv-lite onedl-mmcv, then pip install --no-deps' in line
 
 

@@ -21,7 +21,7 @@ from test_hooks import At, config, names
 from mmhrnet import apis
 from mmhrnet.cli import one_line
 from mmhrnet.cli.options import SettingsAction
-from mmhrnet.errors import UserError
+from mmhrnet.errors import UserError, listed, plural
 from mmhrnet.files import WriteError, check_file, check_folder, write_text
 from mmhrnet.training import report
 from mmhrnet.training.curves import read_scalars
@@ -55,6 +55,11 @@ def test_a_place_that_cannot_be_written_is_named(
     assert str(error.value).startswith(f'{path} cannot be written: ')
     assert 'choose another place' in str(error.value)
     assert [item.name for item in tmp_path.iterdir()] == ['file']
+
+
+def test_numbers_and_lists_are_words() -> None:
+    assert [plural(count, 'image') for count in (0, 1, 2)] == ['0 images', '1 image', '2 images']
+    assert [listed([*'ABC'][:count]) for count in range(4)] == ['', 'A', 'A and B', 'A, B and C']
 
 
 def test_a_folder_where_a_file_is_to_be_is_named(tmp_path: Path) -> None:

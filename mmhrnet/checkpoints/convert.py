@@ -139,9 +139,7 @@ def _why_left(common: str, wanted: Mapping[str, str]) -> str:
 def _fold_biases(source: State, wanted: Mapping[str, str], report: Report) -> None:
     """A bias before a norm only shifts its mean: folding it is exact, in training too."""
     folded = _take_biases(source, keep=wanted)
-    if folded:
-        count = len(folded) // 2
-        report.changed.append(f'folded into the running means of their norms: {count} bias(es)')
+    report.changed += _counted('folded into the running means of their norms', folded)
     zeros = [n for n in wanted if n.endswith('.conv.bias') and n not in source]
     for name in (name for name in zeros if _mean_of(name) in source):
         source[name] = torch.zeros_like(source[_mean_of(name)])

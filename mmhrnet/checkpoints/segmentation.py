@@ -6,12 +6,13 @@ Source: the official segmentation repository, branches master, pytorch-v1.1 and 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmhrnet.checkpoints.names import part_of
+from mmhrnet.errors import listed
 
 INPLACE_ABN = 'MMHRNET_INPLACE_ABN'
 ABN_EPS = 1e-5  # InPlaceABN multiplies by |weight| + eps
@@ -79,11 +80,11 @@ def upsampling_notes(forms: list[str], source: State, model: nn.Module) -> list[
     ]
 
 
-def _differs(setting: str, names: Collection[str]) -> list[str]:
+def _differs(setting: str, names: Sequence[str]) -> list[str]:
     if not names:
         return []
     return [
-        f'these weights were trained with {setting}, unlike {" and ".join(names)} here: '
+        f'these weights were trained with {setting}, unlike {listed(names)} here: '
         f'the maps will differ. Set {setting} there (docs/checkpoints.md)'
     ]
 

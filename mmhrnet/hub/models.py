@@ -13,7 +13,7 @@ from mmengine.model import initialize
 from torch import nn
 
 from mmhrnet.checkpoints import CheckpointError, fit, unwrap
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, listed
 from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier, Pooling
 from mmhrnet.hub.features import STREAMS, Features, Location
 from mmhrnet.hub.names import NAMES, Name, default_cfg, parse_name, weights_of_timm
@@ -197,7 +197,7 @@ def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str 
 
 def _hint(arch: str) -> str:
     names = weights_of_timm(arch)
-    return f'timm has {" and ".join(names)}; ' if names else ''
+    return f'timm has {listed(names)}; ' if names else ''
 
 
 def _of_timm(name: str) -> str:

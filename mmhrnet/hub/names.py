@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, listed
 from mmhrnet.models import ARCHS
 
 KINDS = ('hrnet', 'hrnetv1', 'hrnetv2', 'hrnetv2p')
@@ -60,7 +60,7 @@ def parse_name(name: str) -> Name:
         raise ConfigError(f'There is no model {name!r}: {hint}mmhrnet.list_models() names them all')
     arch, tags = TIMM_NAMES[base]
     if tag and tag not in tags:
-        known = ' and '.join(weights_of_timm(arch))
+        known = listed(weights_of_timm(arch))
         raise ConfigError(f'There are no weights {name!r}: timm has {known}')
     return Name('hrnet', arch, f'{base}.{tag or tags[0]}')
 

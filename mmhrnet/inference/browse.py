@@ -15,6 +15,7 @@ from mmhrnet.config.build import normalization
 from mmhrnet.config.check import check_data, config_errors
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.datasets.images import write_png
+from mmhrnet.errors import plural
 from mmhrnet.files import check_folder
 from mmhrnet.hosts import host_of
 from mmhrnet.inference.pictures import Artist
@@ -74,5 +75,5 @@ def browse(
         path = Path(out_dir, f'{index:03d}_{Path(sample.get("img_path", "sample")).stem}.png')
         write_png(path, picture[..., ::-1])
         pictures.append(path)
-    CONSOLE.print(f'{len(pictures)} pictures: {out_dir}')
+    CONSOLE.print(f'{plural(len(pictures), "picture")}: {out_dir}')
     return pictures

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, Literal, NamedTuple
 
-from mmhrnet.errors import ConfigError, suggest
+from mmhrnet.errors import ConfigError, plural, suggest
 from mmhrnet.models.checks import check_choice, check_count, check_keys, is_count
 
 Block = Literal['BASIC', 'BOTTLENECK']
@@ -102,7 +102,9 @@ def _parse_stage(name: str, given: object) -> Stage:
         ('len(num_channels)', len(channels)),
     ):
         if found != streams:
-            raise ConfigError(f'{name}: {key} is {found!r}, but {name} has {streams} stream(s)')
+            raise ConfigError(
+                f'{name}: {key} is {found!r}, but {name} has {plural(streams, "stream")}'
+            )
     return Stage(modules, block, tuple(blocks), tuple(channels))
 
 

@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmhrnet.errors import plural
 from mmhrnet.terminal import CONSOLE
 from mmhrnet.training.launch import is_sharded
 from mmhrnet.walk import datasets, dicts
@@ -69,7 +70,7 @@ def _data(cfg: Config, name: str, loader: DataLoader) -> str:
     kind, batch = type(loader.dataset).__name__, cfg[name].get('batch_size', 1)
     first = next(datasets(cfg, (name,)), ConfigDict())
     place = first.get('data_root') or first.get('ann_file')
-    size = f'{len(loader.dataset)} samples'  # type: ignore[arg-type]
+    size = plural(len(loader.dataset), 'sample')  # type: ignore[arg-type]
     return f'{kind}, {size}{f" in {place}" if place else ""}, {batch} a batch'
 
 
@@ -89,8 +90,8 @@ def _device(runner: Runner) -> str:
 def _schedule(runner: Runner) -> str:
     loop = runner.train_loop
     by_epoch = 'IterBased' not in type(loop).__name__
-    unit, end = ('epochs', loop.max_epochs) if by_epoch else ('iterations', loop.max_iters)
-    text = f'{end} {unit}'
+    unit, end = ('epoch', loop.max_epochs) if by_epoch else ('iteration', loop.max_iters)
+    text = plural(end, unit)
     if runner.val_loop is not None:
         text += f', validation every {loop.val_interval}'
     if isinstance(runner.optim_wrapper, OptimWrapper):  # else there are several

@@ -14,6 +14,7 @@ from torch import nn
 import mmhrnet
 from mmhrnet.config.build import input_size
 from mmhrnet.datasets.mini import is_mini
+from mmhrnet.errors import plural
 from mmhrnet.terminal import markdown_table
 from mmhrnet.walk import datasets, dicts
 from mmhrnet.zoo.complexity import count
@@ -188,12 +189,12 @@ def _recipe(cfg: Config, meta: Mapping[str, object]) -> list[Row]:
 def _length(loop: Mapping[str, object], meta: Mapping[str, object]) -> str:
     """What is behind the checkpoint, of what its config plans."""
     parts = []
-    for unit, key in {'iterations': 'iter', 'epochs': 'epoch'}.items():
+    for unit, key in {'iteration': 'iter', 'epoch': 'epoch'}.items():
         count, of = meta.get(key), loop.get(f'max_{key}s')
-        if isinstance(count, int) and (of or unit == 'iterations'):
-            parts.append(f'{count} of {of} {unit}' if of else f'{count} {unit}')
+        if isinstance(count, int) and (of or unit == 'iteration'):
+            parts.append(f'{count} of {plural(of, unit)}' if of else plural(count, unit))
         elif of:
-            parts.append(f'{of} {unit} planned')
+            parts.append(f'{plural(of, unit)} planned')
     return ', '.join(parts)
 
 

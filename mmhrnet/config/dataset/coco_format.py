@@ -207,8 +207,12 @@ def _explain(path: Path, content: dict, error: ValidationError, names: list[str]
 
 
 def _fault(entry: dict[str, object], key: str) -> str:
-    found = f'{key} is {entry[key]!r:.80}' if key in entry else f'it has no {key}'
-    return f'{found}, it must be {FORMS.get(key, "another")}'
+    form = f'must be {FORMS.get(key, "another")}'
+    return (
+        f'{key} is {entry[key]!r:.80}, it {form}'
+        if key in entry
+        else f'it has no {key}, which {form}'
+    )
 
 
 def _title(name: str, entry: dict[str, object], files: dict[str, str | None]) -> str:

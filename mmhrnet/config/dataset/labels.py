@@ -12,7 +12,7 @@ from PIL import Image
 from mmhrnet.config.dataset.coco import check_images, warn_of_untaught
 from mmhrnet.config.dataset.coco_format import CORRECT, raise_faults
 from mmhrnet.config.dataset.loader import Loader, check_ends, sample
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, plural
 from mmhrnet.terminal import last_line
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # those that mmpretrain lists
@@ -60,7 +60,7 @@ class MapTask:
         there = set(_names(self.maps, self.map_suffix))
         absent = [f'{name}{self.map_suffix}' for name in names if name not in there]
         fix = 'Add them, or correct data_prefix or seg_map_suffix'
-        raise_faults(self.maps, f'missing label maps of {len(names)} images', absent, fix)
+        raise_faults(self.maps, f'missing label maps of {plural(len(names), "image")}', absent, fix)
         check_ends([_image(self, name) for name in names])
         check_ends([self.maps / f'{name}{self.map_suffix}' for name in names])
         some = sample(names)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mmhrnet.checkpoints import state_of
-from mmhrnet.errors import TrainingError
+from mmhrnet.errors import TrainingError, listed
 from mmhrnet.registry import HOOKS
 from mmhrnet.training.hooks.resume_state import Checkpoint, Parameter, find_oddity
 from mmhrnet.training.hooks.unwrap import model_of
@@ -57,7 +57,7 @@ def _problems(runner: Runner, checkpoint: Checkpoint) -> Iterator[str]:
     parts = ('state_dict', 'meta', 'message_hub')
     absent = [part for part in parts if not isinstance(checkpoint.get(part), dict)]
     if absent:
-        yield f'it contains only weights, without {" and ".join(absent)}'
+        yield f'it contains only weights, without {listed(absent)}'
     oddity = find_oddity(checkpoint)
     if oddity:
         yield oddity
