@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 from mmpretrain.structures import DataSample
 
 from mmhrnet import apis
 from mmhrnet.deploy import load
 from mmhrnet.deploy.evaluate import evaluate_file, predict
 from mmhrnet.deploy.export import Shipped
+from mmhrnet.deploy.from_config import export_config
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
 
@@ -47,6 +49,32 @@ def test_its_figures_follow_the_segmentor(kind: str, segmentors: Callable, tmp_p
     np.testing.assert_allclose(
         [*found.values()], [*expected.values()], rtol=0, atol=1e-3, equal_nan=True
     )
+
+
+def test_the_figures_of_the_checkpoint_are_printed_beside(
+    untrained: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config, checkpoint = untrained('mmpretrain')
+    content = torch.load(checkpoint, weights_only=False)
+    logged = {'val/accuracy/top1': [50.0, 41.25], 'val/time': [1.0, 1.0], 'train/loss': [3.0, 2.0]}
+    content['message_hub'] = {
+        'log_scalars': {key: HistoryBuffer(values, [1, 1]) for key, values in logged.items()}
+    }
+    files = {}
+    for evaluated in (True, False):
+        trained = tmp_path / f'{evaluated}.pth'
+        torch.save({**content, 'evaluated': evaluated}, trained)
+        files[evaluated] = tmp_path / f'{evaluated}.pt2'
+        export_config(config, trained, out=files[evaluated], static=True)
+    assert [load(file).metadata['figures'] for file in files.values()] == [
+        {'accuracy/top1': 41.25},
+        {},
+    ]
+    capsys.readouterr()
+    evaluate_file(config, files[True], work_dir=str(tmp_path), cfg_options=FEW)
+    out = capsys.readouterr().out
+    assert 'checkpoint' in out
+    assert '41.25' in out
 
 
 def test_mistakes(

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 _KEPT: dict[tuple[str, int, int], object] = {}  # one at most: by path, time and size of the file
 
 
-def read_ahead(path: str | Path) -> object:
-    """Reads a checkpoint to the CPU, and keeps it for one :func:`take`."""
-    content = load(path, 'cpu')
-    _KEPT.clear()
-    _KEPT[_key(path)] = content
-    return content
+def read_ahead(path: str | Path) -> Any:
+    """Reads a checkpoint to the CPU unless it is kept, and keeps it for one :func:`take`."""
+    if _key(path) not in _KEPT:
+        content = load(path, 'cpu')
+        _KEPT.clear()
+        _KEPT[_key(path)] = content
+    return _KEPT[_key(path)]
 
 
 def take(path: str | Path, map_location: MAP_LOCATION = 'cpu') -> Any:

@@ -58,11 +58,14 @@ HIDDEN = re.compile(
             # The classes are then those of the config's data set.
             r'dataset_meta or class names are not saved in the checkpoint',
             r'weights is None, use (COCO|cityscapes) classes by default',
+            # MMDetection's own code copies the masks of cascades and of files.
+            r'To copy construct from a tensor, it is recommended',
             # MMSegmentation about align_corners=True, which the weights need.
             r'When align_corners=True, the output would more aligned',
             # Torch about its own exporters; each file that they write is compared with eager.
             r'`isinstance\(treespec, LeafSpec\)` is deprecated',
             r'No complete tensor found in the group! ',
+            r'`create_unbacked_symint` is deprecated',
             r'Attribute type is ambiguous because it is an empty sequence',
             r'The given buffer is not writable, .* at \S+/torch/export/',
             # Torch, for each loader: a config asks for more workers than this machine has CPUs.

@@ -20,7 +20,7 @@ NEEDS = 'numpy opencv-python-headless onnxruntime'
 OUTPUTS = {
     'keypoints': '`keypoints` (N, K, 2), x and y in pixels of the input',
     'scores': '`scores` (N, K)',
-    'labels': '`labels` (N, H, W), the class of each pixel',
+    'labels': '`labels`, the class of each box (N, K) or pixel (N, H, W)',
     'boxes': '`boxes` (N, K, 4), left, top, right and bottom in pixels of the input',
     'masks': '`masks` (N, K, 28, 28), probabilities in each box',
     'logits': '`logits` (N, C, H/4, W/4)',

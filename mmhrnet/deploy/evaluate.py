@@ -30,6 +30,8 @@ def evaluate_file(
 ) -> dict[str, float]:
     """Evaluates a whole model as :func:`mmhrnet.apis.test` evaluates a checkpoint.
 
+    Beside its metrics are those that the training measured of the checkpoint.
+
     Args:
         config: Config file, whose data, pipeline and metric are used.
         checkpoint: The file that :func:`mmhrnet.deploy.from_config.export_config` wrote of it.
@@ -59,7 +61,8 @@ def evaluate_file(
     step = partial(predict, host.whole, runner.model, shipped)
     runner.model.test_step = runner.model.val_step = step
     runner.cfg.load_from = str(checkpoint)  # for the summary on the screen
-    return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')))
+    figures: Any = about.get('figures')
+    return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')), beside=figures)
 
 
 def predict(whole: Whole, model: Any, shipped: Shipped, data: Mapping[str, Any]) -> Sequence[Any]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mmhrnet
+from mmhrnet.checkpoints import read_ahead
 from mmhrnet.config.build import build_tensor_model, input_size, normalization
 from mmhrnet.config.check import check_device
 from mmhrnet.config.stored import make_config_for
@@ -127,11 +128,12 @@ def export_config(
     if not (shape or static or (content == 'whole' and host_of(cfg).fixed_size(cfg))):
         size = (max(size[0], EXAMPLE), max(size[1], EXAMPLE))
     weights = str(checkpoint) if checkpoint else None
+    figures = _figures(weights)
     if content == 'whole':
         job = _whole(cfg, weights, device, (batch, *size), **options)
     else:
         job = _tensors(cfg, weights, device, (batch, *size), with_head=content == 'raw')
-    about = dict(config=name, **job.about, **_origin(weights))
+    about = dict(config=name, **job.about, **_origin(weights), figures=figures)
     about['shape'] = list(job.images.shape) if static else 'free'
     checks = export(
         job.model,
@@ -229,6 +231,16 @@ def _origin(weights: str | None) -> dict[str, object]:
         mmhrnet=mmhrnet.__version__,
         torch=torch.__version__,
     )
+
+
+def _figures(weights: str | None) -> dict[str, float]:
+    """The metrics of the evaluation that a training made of the weights, if it did."""
+    content = read_ahead(weights) if weights and Path(weights).is_file() else {}
+    if not isinstance(content, dict) or not content.get('evaluated'):
+        return {}
+    logged = content['message_hub']['log_scalars']
+    named = {key.removeprefix('val/'): logged[key].current() for key in logged if 'val/' in key}
+    return {key: float(value) for key, value in named.items() if key not in ('time', 'data_time')}
 
 
 def _print(out: Path, checks: Sequence[Check]) -> None:

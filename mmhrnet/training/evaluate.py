@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +65,13 @@ def test(
 
 
 def evaluate(
-    runner: Runner, config: str | Path, split: Split, show_dir: str | None, *, mini: bool
+    runner: Runner,
+    config: str | Path,
+    split: Split,
+    show_dir: str | None,
+    *,
+    mini: bool,
+    beside: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Runs a test, prints its metrics and returns them; see :func:`test`.
 
@@ -74,6 +81,7 @@ def evaluate(
         split: The data that it has.
         show_dir: Folder for pictures of predictions.
         mini: Whether the data are not those of the published figures.
+        beside: The metrics of the checkpoint that an exported file was made of.
     """
     if show_dir and is_main_process():
         check_folder(show_dir)
@@ -84,7 +92,10 @@ def evaluate(
         name = Path(runner.cfg.filename).stem.removesuffix(TEST)
         same_data = split == 'test' and not mini
         other = other_data(name, count_images(runner.test_dataloader.dataset), same_data)
-        print_results({'measured': metrics}, name, other)
+        columns: dict[str, Mapping[str, float]] = {'measured': metrics}
+        if beside:
+            columns['checkpoint'] = {key: beside[key] for key in metrics if key in beside}
+        print_results(columns, name, other)
         if show_dir:
             pictures = draw_predictions(runner, runner.test_dataloader, show_dir)
             print_files({'predictions': pictures})
