@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +36,7 @@ BACKENDS = ('onnxruntime', 'openvino')
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 BATCH = 16  # persons at a time
+WINDOWS = 4  # parts of a picture at a time
 TOP = 5  # classes that are listed
 SCORE = 0.3  # lowest score of an object that is listed, and of a joint that is drawn
 PERSON = 'person'  # the class whose joints a pose estimator looks for
@@ -301,7 +302,7 @@ def _drop_doubles(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
 
 def classify(model: Model, image: np.ndarray) -> Record:
     """The most likely classes of a picture."""
-    scores = _single(model, image)['probabilities'][0]
+    scores = _run_one(model, _take_steps(model, image))['probabilities'][0]
     best = np.argsort(-scores, kind='stable')[:TOP].tolist()
     found = [{'label': i, 'class': model.name(i), 'score': float(scores[i])} for i in best]
     return {'found': round_numbers(found)}
@@ -309,11 +310,15 @@ def classify(model: Model, image: np.ndarray) -> Record:
 
 def segment(model: Model, image: np.ndarray) -> Record:
     """The class of each pixel, and the share of each class."""
-    outputs = _single(model, image)
-    labels = outputs['labels'][0]
-    if labels.shape != image.shape[:2]:
-        aligned = model.about.get('align_corners', False)  # older files do not say it
-        labels = _enlarge(outputs['logits'][0], labels.shape, image.shape[:2], aligned)
+    shown = _take_steps(model, image)
+    sizes = shown.shape[:2], image.shape[:2]
+    if 'stride' in model.about:
+        labels = _enlarge(slide(model, shown), *sizes, _aligned(model))
+    else:
+        outputs = _run_one(model, shown)
+        labels = outputs['labels'][0]
+        if labels.shape != image.shape[:2]:
+            labels = _enlarge(outputs['logits'][0], *sizes, _aligned(model))
     counts = np.bincount(labels.ravel())
     found = [
         {'label': i, 'class': model.name(i), 'share': float(counts[i] / labels.size)}
@@ -321,6 +326,32 @@ def segment(model: Model, image: np.ndarray) -> Record:
         if counts[i]
     ]
     return {'label_map': labels, 'found': round_numbers(found)}
+
+
+def slide(model: Model, image: np.ndarray) -> np.ndarray:
+    """The logits (C, H, W) of a picture, the mean of those of overlapping windows."""
+    size = height, width = [*map(min, model.about['crop_size'], image.shape)]
+    starts = map(_starts, image.shape, size, model.about['stride'])
+    places = [(slice(y, y + height), slice(x, x + width)) for y, x in product(*starts)]
+    crops = [image[place] for place in places]
+    parts = [outputs['logits'] for outputs in _in_batches(model, crops, WINDOWS)]
+    total = np.zeros((len(parts[0]), *image.shape[:2]), np.float32)
+    counts = np.zeros(image.shape[:2], np.float32)
+    for place, logits in zip(places, parts):
+        for whole, one in zip(total, logits):
+            whole[place] += resize(one, size, _aligned(model))
+        counts[place] += 1
+    return total / counts
+
+
+def _starts(side: int, window: int, stride: int) -> Iterator[int]:
+    """Where the windows along a side begin; the last one is moved to end with the side."""
+    last = side - window
+    return (min(start, last) for start in range(0, last + stride, stride))
+
+
+def _aligned(model: Model) -> bool:
+    return model.about.get('align_corners', False)  # older files do not say it
 
 
 def _enlarge(
@@ -336,10 +367,10 @@ def _enlarge(
     return labels
 
 
-def _single(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
+def _take_steps(model: Model, image: np.ndarray) -> np.ndarray:
     for step in model.about['steps']:
         image = STEPS[step['type']](image, step)
-    return _run_one(model, image)
+    return image
 
 
 def _run_one(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -470,11 +501,14 @@ def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Re
     centres, scales = _frames(boxes, steps['GetBBoxCenterScale']['padding'], width / height)
     matrix = _udp_matrix if steps['TopdownAffine']['use_udp'] else _matrix
     crops = [warp(image, matrix(c, s, size), size) for c, s in zip(centres, scales)]
-    parts = list(_in_batches(model, crops))
+    parts = _in_batches(model, crops, BATCH)
     found = []
-    for centre, scale, box, (joints, scores) in zip(centres, scales, boxes, parts):
-        joints = (joints / np.array(size) * scale + centre - 0.5 * scale).astype(np.float32)
-        one = {'keypoints': joints.tolist(), 'keypoint_scores': scores.tolist()}
+    for centre, scale, box, outputs in zip(centres, scales, boxes, parts):
+        joints = outputs['keypoints'] / np.array(size) * scale + centre - 0.5 * scale
+        one = {
+            'keypoints': joints.astype(np.float32).tolist(),
+            'keypoint_scores': outputs['scores'].tolist(),
+        }
         found.append({**one, 'bbox': box.tolist(), 'bbox_score': 1.0})
     names = model.about['keypoints']
     record = {**XYXY, **({'keypoint_names': names} if names else {})}
@@ -482,16 +516,18 @@ def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Re
 
 
 def _in_batches(
-    model: Model, crops: Sequence[np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    model: Model, crops: Sequence[np.ndarray], most: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """The outputs for each of some pictures of one size."""
     shape = model.about['shape']
-    count = BATCH if shape == 'free' else shape[0]
+    count = most if shape == 'free' else shape[0]
     for start in range(0, len(crops), count):
         part = list(crops[start : start + count])
         missing = 0 if shape == 'free' else count - len(part)
         images = np.stack(part + part[:1] * missing)[..., ::-1]
         outputs = model.run(images)
-        yield from list(zip(outputs['keypoints'], outputs['scores']))[: len(part)]
+        for index in range(len(part)):
+            yield {name: output[index] for name, output in outputs.items()}
 
 
 def _frames(boxes: np.ndarray, padding: float, ratio: float) -> tuple[np.ndarray, np.ndarray]:

@@ -164,6 +164,15 @@ SEGMENTORS: dict[str, dict[str, Any]] = {  # settings over this config
         'model.neck.align_corners': True,
         'model.decode_head.align_corners': True,
     },
+    'sliding': {
+        'model.test_cfg': dict(mode='slide', crop_size=(80, 96), stride=(48, 56)),
+        'test_dataloader.dataset.pipeline': [
+            dict(type='LoadImageFromFile'),
+            dict(type='ResizeToMultiple', size_divisor=16),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs'),
+        ],
+    },
 }
 
 

@@ -11,7 +11,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -23,6 +23,7 @@ from PIL import Image
 from mmhrnet import __version__, runtime
 from mmhrnet.apis import Predictor, read_image
 from mmhrnet.datasets.images import write_png
+from mmhrnet.deploy.bundle import _describe
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.inference.demo import write_prediction
 from mmhrnet.runtime import Model, ModelError, TopDown, load, main
@@ -95,6 +96,41 @@ def test_labels_of_aligned_corners_are_those_of_the_host(
     size: tuple[int, int], segmentors: Callable, scene: Path
 ) -> None:
     check_labels(segmentors('aligned'), cv2.resize(read_image(scene), size[::-1]))
+
+
+# Smaller than a window in height, as large as one, and larger.
+@pytest.mark.parametrize('size', [(50, 219), (80, 96), (158, 219)])
+def test_labels_of_sliding_windows_are_those_of_the_host(
+    size: tuple[int, int], segmentors: Callable, scene: Path
+) -> None:
+    check_labels(segmentors('sliding'), cv2.resize(read_image(scene), size[::-1]))
+
+
+@pytest.mark.parametrize('count', [None, 3])
+def test_windows_lie_where_the_host_has_them(count: int | None) -> None:
+    from mmengine.config import ConfigDict
+    from mmseg.models import EncoderDecoder
+
+    def logits_of(windows: torch.Tensor) -> torch.Tensor:
+        ramp = torch.arange(windows[0, 0].numel()).reshape(windows.shape[2:])
+        return windows.float() * ramp
+
+    def session(images: np.ndarray) -> list[np.ndarray]:
+        return [logits_of(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()]
+
+    windows = dict(crop_size=[20, 24], stride=[7, 24])
+    about = dict(shape='free', fixed_size=False, outputs=['logits'], **windows)
+    host = SimpleNamespace(
+        test_cfg=ConfigDict(windows), out_channels=3, encode_decode=lambda x, _: logits_of(x)
+    )
+    rng = np.random.default_rng(0)
+    for size in [(20, 24), (21, 25), (27, 48), (41, 71)] + [(9, 60), (60, 9), (9, 9)] * (not count):
+        image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        shape = [count, 20, 24, 3] if count else 'free'
+        found = runtime.slide(Model({**about, 'shape': shape}, session), image)
+        inputs = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float()
+        expected = EncoderDecoder.slide_inference(host, inputs, [{}])[0]
+        np.testing.assert_array_equal(found, expected)
 
 
 def check_labels(segmentor: Any, image: np.ndarray) -> None:
@@ -594,6 +630,12 @@ def test_a_bundle_has_all_that_it_needs(bundle: Path) -> None:
     assert 'Licence of the weights: MIT.' in text
     assert len(text.splitlines()) == 10
     assert json.loads((bundle / 'example.json').read_text())['image'] == 'example.png'
+
+
+def test_a_bundle_tells_about_windows(segmentors: Callable) -> None:
+    about = load(segmentors('sliding').file).about
+    text = _describe('a', about, 'MIT')
+    assert 'of one window: runtime.py cuts a picture into those of 80 x 96 pixels, 48 and' in text
 
 
 @pytest.mark.slow

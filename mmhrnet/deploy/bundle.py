@@ -26,6 +26,10 @@ OUTPUTS = {
     'logits': '`logits` (N, C, H/4, W/4)',
     'probabilities': '`probabilities` of the C classes',
 }
+WINDOWS = (
+    '; of one window: {program} cuts a picture into those of {crop[0]} x {crop[1]} pixels, '
+    '{stride[0]} and {stride[1]} apart, and averages their logits'
+)
 README = """# {name}
 
 A whole model for {task}, exported by mmhrnet {version} from weights with the SHA-256 {weights}.
@@ -88,6 +92,9 @@ def _run(model: Path, folder: Path) -> None:
 def _describe(name: str, about: Mapping[str, Any], license: str) -> str:
     height, width = about['size']
     fixed = about['shape'] != 'free'
+    outputs = ', '.join(OUTPUTS[name] for name in about['outputs'])
+    if 'stride' in about:
+        outputs += WINDOWS.format(program=PROGRAM, crop=about['crop_size'], stride=about['stride'])
     return README.format(
         name=name,
         task=about['task'],
@@ -95,7 +102,7 @@ def _describe(name: str, about: Mapping[str, Any], license: str) -> str:
         weights=about['weights'],
         count=about['shape'][0] if fixed else 'N',
         size=f'{height}, {width}' if fixed or about['fixed_size'] else 'H, W',
-        outputs=', '.join(OUTPUTS[name] for name in about['outputs']),
+        outputs=outputs,
         needs=NEEDS,
         program=PROGRAM,
         example=EXAMPLE,

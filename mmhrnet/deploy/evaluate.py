@@ -16,7 +16,7 @@ from mmhrnet.config.make import Edits, make_config
 from mmhrnet.deploy.export import ExportError, Shipped, load
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
-from mmhrnet.hosts.whole import Whole
+from mmhrnet.hosts.whole import Outputs, Whole
 from mmhrnet.training.evaluate import Split, build_runner_of, evaluate
 
 
@@ -70,24 +70,27 @@ def predict(whole: Whole, model: Any, shipped: Shipped, data: Mapping[str, Any])
     data = model.data_preprocessor.cast_data(data)
     inputs = data['inputs']
     bgr = inputs if isinstance(inputs, Tensor) else torch.stack(list(inputs))  # (N, 3, H, W)
-    images = bgr.flip(1).permute(0, 2, 3, 1)
-    shape = shipped.metadata['shape']
+    with torch.no_grad():
+        outputs = whole.run(model, shipped.metadata, partial(_run, shipped), bgr)
+        return whole.fill(model, outputs, data['data_samples'])
+
+
+def _run(shipped: Shipped, bgr: Tensor) -> Outputs:
+    images, shape = bgr.flip(1).permute(0, 2, 3, 1), shipped.metadata['shape']
     if isinstance(shape, list):
         if list(images.shape[1:3]) != shape[1:3]:
             raise ConfigError(
                 f'The file takes pictures of {shape[1:3]}, not {list(images.shape[1:3])}: export '
                 'it without --static'
             )
-        parts = [_run(shipped, part, shape[0]) for part in images.split(shape[0])]
+        parts = [_run_part(shipped, part, shape[0]) for part in images.split(shape[0])]
     else:
-        parts = [_run(shipped, images, len(images))]
+        parts = [_run_part(shipped, images, len(images))]
     names: Any = shipped.metadata['outputs']
-    outputs = {name: torch.cat(ys) for name, ys in zip(names, zip(*parts))}
-    with torch.no_grad():
-        return whole.fill(model, outputs, data['data_samples'])
+    return {name: torch.cat(ys) for name, ys in zip(names, zip(*parts))}
 
 
-def _run(shipped: Shipped, images: Tensor, count: int) -> list[Tensor]:
+def _run_part(shipped: Shipped, images: Tensor, count: int) -> list[Tensor]:
     """The outputs for a batch, which is filled up to the number that the file takes."""
     filled = torch.cat([images, images[:1].expand(count - len(images), -1, -1, -1)])
     return [y[: len(images)] for y in shipped(filled)]

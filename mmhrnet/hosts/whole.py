@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Outputs = dict[str, 'Tensor']
+File = Callable[['Tensor'], Outputs]  # of the host's images, BGR (N, 3, H, W)
 UNSEEN = ('LoadImage', 'LoadImageFromFile', 'LoadAnnotations')  # steps that keep the picture
 
 
@@ -51,6 +52,8 @@ class Whole(NamedTuple):
         predict: The host's own prediction for RGB images (N, H, W, 3) uint8 of the size of the
             input, by the names of the outputs of the file.
         fill: Writes the outputs of a file into data samples as if the model had predicted them.
+        run: The outputs for a batch of the host's images. It gets the model, what the file says
+            about itself, the file, and the images.
         covers: Whether a config's model is of a kind that can become one.
         flips: Indices of the joints in a mirrored picture; empty if nothing is mirrored.
     """
@@ -60,6 +63,9 @@ class Whole(NamedTuple):
     decoder: Callable[[Any], Decoder]
     predict: Callable[[Any, Tensor], Outputs]
     fill: Callable[[Any, Outputs, Sequence[Any]], Sequence[BaseDataElement]]
+    run: Callable[[Any, Mapping[str, Any], File, Tensor], Outputs] = (
+        lambda _model, _about, file, images: file(images)
+    )
     flips: Callable[[Mapping[str, object]], Sequence[int]] = lambda _: ()
     covers: Callable[[Config], bool] = lambda _: True
 
