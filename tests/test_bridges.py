@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.hub import get_config, get_model
 from mmengine.structures import InstanceData
@@ -21,6 +22,7 @@ from mmhrnet.bridges import (
     host_bounds,
     install_bridges,
     mmpose_circles,
+    mmseg_resize,
     xtcocotools,
 )
 from mmhrnet.bridges.imports import after_import
@@ -84,7 +86,8 @@ def test_two_actions_after_one_import_are_both_done(
 def test_reasons_name_every_bridge() -> None:
     mmengine = ('build', 'checkpoint', 'configs', 'fsdp', 'mmcv_ops', 'packages', 'paths')
     names = ['mmcv_ext', 'host_bounds', *(f'mmengine_{name}' for name in mmengine)]
-    names += ['mmpose_circles', 'mmpretrain_transformers', 'pycocotools', 'xtcocotools']
+    names += ['mmpose_circles', 'mmpretrain_transformers', 'mmseg_resize']
+    names += ['pycocotools', 'xtcocotools']
     assert list(bridge_reasons()) == names
 
 
@@ -277,6 +280,21 @@ def test_mmpose_draws_keypoints(backend: str) -> None:
     sample = PoseDataSample(pred_instances=found)
     visualizer.add_datasample('image', image, sample, draw_gt=False, draw_bbox=False)
     assert all(visualizer.get_image()[y, x].any() for x, y in joints[0].astype(int))
+
+
+@pytest.mark.filterwarnings('error:When align_corners')
+def test_mmseg_resizes_sizes_that_are_free() -> None:
+    from mmseg.models.utils import resize
+
+    class Resize(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            size = [4 * side for side in x.shape[2:]]
+            return resize(x, size, mode='bilinear', align_corners=True)
+
+    sides = {side: torch.export.Dim(f'side{side}', min=2, max=99) for side in (2, 3)}
+    mmseg_resize.install()
+    program = torch.export.export(Resize(), (torch.rand(1, 1, 5, 7),), dynamic_shapes=(sides,))
+    assert program.module()(torch.rand(1, 1, 9, 8)).shape == (1, 1, 36, 32)
 
 
 # What mmpretrain imports, but for three functions that transformers has removed.

@@ -19,6 +19,7 @@ from mmhrnet.bridges import (
     mmengine_paths,
     mmpose_circles,
     mmpretrain_transformers,
+    mmseg_resize,
     pycocotools,
     xtcocotools,
 )
@@ -35,6 +36,7 @@ BRIDGES = (
     mmengine_paths,
     mmpose_circles,
     mmpretrain_transformers,
+    mmseg_resize,
     pycocotools,
     xtcocotools,
 )

@@ -60,8 +60,6 @@ HIDDEN = re.compile(
             r'weights is None, use (COCO|cityscapes) classes by default',
             # MMDetection's own code copies the masks of cascades and of files.
             r'To copy construct from a tensor, it is recommended',
-            # MMSegmentation about align_corners=True, which the weights need.
-            r'When align_corners=True, the output would more aligned',
             # Torch about its own exporters; each file that they write is compared with eager.
             r'`isinstance\(treespec, LeafSpec\)` is deprecated',
             r'No complete tensor found in the group! ',
