@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,12 @@ from torch.nn import functional as F
 from torchvision.ops import nms, roi_align
 
 from mmhrnet.deploy.decode import Decoder, Maps
+
+if TYPE_CHECKING:
+    from mmcv.ops import RoIAlign
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+    from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+    from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 
 Options = Mapping[str, Any]  # a test_cfg
 
@@ -53,7 +59,7 @@ class OneStage(Detector):
         options: Its ``test_cfg``.
     """
 
-    def __init__(self, head: nn.Module, options: Options) -> None:
+    def __init__(self, head: BaseDenseHead, options: Options) -> None:
         super().__init__()
         self.head, self.options = head, options
 
@@ -71,15 +77,16 @@ class CentreNet(Detector):
         options: Its ``test_cfg``.
     """
 
-    def __init__(self, head: nn.Module, options: Options) -> None:
+    def __init__(self, head: BaseDenseHead, options: Options) -> None:
         super().__init__()
         self.head, self.options = head, options
 
     def forward(self, maps: Maps, size: Sequence[int]) -> Maps:
         (heat,), (shape,), (offset,) = ([y.contiguous() for y in ys] for ys in self.head(maps))
         count, kernel = self.options['topk'], self.options['local_maximum_kernel']
-        decode: Any = self.head._decode_heatmap
-        found, labels = decode(heat, shape, offset, tuple(size), k=count, kernel=kernel)
+        found, labels = self.head._decode_heatmap(
+            heat, shape, offset, tuple(size), k=count, kernel=kernel
+        )
         return (found[..., :4], found[..., 4], labels)
 
 
@@ -95,13 +102,13 @@ class TwoStage(Detector):
     """
 
     def __init__(
-        self, rpn_head: nn.Module, roi_head: Any, proposals: Options, options: Options
+        self, rpn_head: BaseDenseHead, roi_head: BaseRoIHead, proposals: Options, options: Options
     ) -> None:
         super().__init__()
         self.rpn_head, self.roi_head = rpn_head, _pool_in_graph(roi_head)
         self.proposals, self.options = proposals, options
         self.cascaded = isinstance(roi_head.bbox_head, nn.ModuleList)
-        self.box_heads: Any = [*roi_head.bbox_head] if self.cascaded else [roi_head.bbox_head]
+        self.box_heads = [*roi_head.bbox_head] if self.cascaded else [roi_head.bbox_head]
         self.semantic = bool(getattr(roi_head, 'with_semantic', False))
         if roi_head.with_mask:
             self.outputs = (*self.outputs, 'masks')
@@ -167,7 +174,7 @@ class TwoStage(Detector):
 
 
 def propose(
-    head: Any, maps: Maps, size: Sequence[int], options: Options, by_level: bool = False
+    head: BaseDenseHead, maps: Maps, size: Sequence[int], options: Options, by_level: bool = False
 ) -> Candidates:
     """The best boxes of each level of a pyramid.
 
@@ -195,7 +202,12 @@ def propose(
 
 
 def _best_of_level(
-    head: Any, options: Options, scores: Tensor, deltas: Tensor, priors: Tensor, *more: Tensor
+    head: BaseDenseHead,
+    options: Options,
+    scores: Tensor,
+    deltas: Tensor,
+    priors: Tensor,
+    *more: Tensor,
 ) -> tuple[Tensor, ...]:
     """Scores, their factors, priors, deltas and classes of the best places of a level.
 
@@ -266,7 +278,7 @@ class RoIPool(nn.Module):
         extractor: The host's.
     """
 
-    def __init__(self, extractor: Any) -> None:
+    def __init__(self, extractor: BaseRoIExtractor) -> None:
         super().__init__()
         self.extractor, self.num_inputs = extractor, extractor.num_inputs
 
@@ -283,7 +295,7 @@ class RoIPool(nn.Module):
         return pooled
 
 
-def _align(layer: Any, features: Tensor, regions: Tensor) -> Tensor:
+def _align(layer: RoIAlign, features: Tensor, regions: Tensor) -> Tensor:
     return roi_align(
         features,
         regions,
@@ -294,7 +306,7 @@ def _align(layer: Any, features: Tensor, regions: Tensor) -> Tensor:
     )
 
 
-def _pool_in_graph(roi_head: nn.Module) -> Any:
+def _pool_in_graph(roi_head: BaseRoIHead) -> BaseRoIHead:
     """A RoI head of the same modules, but with :class:`RoIPool`."""
     roi_head = copy(roi_head)
     roi_head._modules = dict(roi_head._modules)

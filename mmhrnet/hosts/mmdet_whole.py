@@ -9,12 +9,14 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.hosts.whole import Decoder, Outputs, Step, Whole
 
 if TYPE_CHECKING:
+    from mmdet.models.detectors import BaseDetector
+    from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
-def describe(model: Any, meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(model: BaseDetector, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     masks = _parts(getattr(model, 'roi_head', None), 'mask_head')
@@ -25,7 +27,7 @@ def describe(model: Any, meta: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def decoder(model: Any) -> Decoder:
+def decoder(model: BaseDetector) -> Decoder:
     """The selection of boxes, for heads that predict as mmdet's base classes do.
 
     Raises:
@@ -50,7 +52,7 @@ def decoder(model: Any) -> Decoder:
     return Decoder('one_stage', options)
 
 
-def _check(head: Any, method: str, *known: Any) -> None:
+def _check(head: nn.Module, method: str, *known: type[nn.Module]) -> None:
     if getattr(type(head), method) not in [getattr(kind, method) for kind in known]:
         raise ConfigError(
             f'A whole detector is written for parts that predict as '
@@ -59,7 +61,7 @@ def _check(head: Any, method: str, *known: Any) -> None:
         )
 
 
-def _check_roi_head(roi_head: Any) -> None:
+def _check_roi_head(roi_head: BaseRoIHead) -> None:
     from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead
     from mmdet.models.roi_heads.bbox_heads import BBoxHead
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -79,7 +81,7 @@ def _check_roi_head(roi_head: Any) -> None:
         raise ConfigError('A whole detector is not written for class channels of a loss of its own')
 
 
-def _parts(roi_head: Any, name: str) -> list[Any]:
+def _parts(roi_head: BaseRoIHead, name: str) -> list[Any]:
     """One of each stage of a cascade; none if it is not there."""
     from torch import nn
 
@@ -99,7 +101,7 @@ def _check_nms(*options: Mapping[str, Any]) -> None:
             )
 
 
-def predict(model: Any, images: Tensor) -> Outputs:
+def predict(model: BaseDetector, images: Tensor) -> Outputs:
     """Boxes, scores and labels, filled up with zeros, and the masks before they are pasted."""
     import torch
     from mmdet.structures import DetDataSample
@@ -133,7 +135,7 @@ def predict(model: Any, images: Tensor) -> Outputs:
     }
 
 
-def _count(model: Any) -> int:
+def _count(model: BaseDetector) -> int:
     """The largest number of objects in a picture."""
     tests = model.roi_head.test_cfg if hasattr(model, 'roi_head') else model.bbox_head.test_cfg
     return int(tests.get('topk') or tests.max_per_img)
@@ -154,7 +156,9 @@ def _fill_up(rows: Tensor, count: int) -> Tensor:
     return torch.cat([rows, rows.new_zeros(count - len(rows), *rows.shape[1:])])
 
 
-def fill(model: Any, outputs: Outputs, samples: Sequence[DetDataSample]) -> Sequence[DetDataSample]:
+def fill(
+    model: BaseDetector, outputs: Outputs, samples: Sequence[DetDataSample]
+) -> Sequence[DetDataSample]:
     from mmengine.structures import InstanceData
 
     for index, sample in enumerate(samples):
@@ -166,7 +170,7 @@ def fill(model: Any, outputs: Outputs, samples: Sequence[DetDataSample]) -> Sequ
 
 
 def _to_picture(
-    model: Any, found: InstanceData, masks: Tensor | None, meta: Mapping[str, Any]
+    model: BaseDetector, found: InstanceData, masks: Tensor | None, meta: Mapping[str, Any]
 ) -> InstanceData:
     """Boxes, and masks (R, 28, 28), from pixels of the input to those of the picture."""
     if masks is not None:

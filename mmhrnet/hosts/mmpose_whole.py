@@ -9,13 +9,14 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.hosts.whole import Decoder, Outputs, Step, Whole
 
 if TYPE_CHECKING:
+    from mmpose.models import TopdownPoseEstimator
     from mmpose.structures import PoseDataSample
     from torch import Tensor
 
 PADDING = 1.25  # of GetBBoxCenterScale
 
 
-def describe(_: Any, meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(_: TopdownPoseEstimator, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     return {
@@ -30,7 +31,7 @@ def flips(meta: Mapping[str, Any]) -> Sequence[int]:
     return [int(index) for index in meta.get('flip_indices') or ()]
 
 
-def decoder(model: Any) -> Decoder:
+def decoder(model: TopdownPoseEstimator) -> Decoder:
     """The decoding of heatmaps, SimCC and regression, with the options of the codec.
 
     Raises:
@@ -56,7 +57,7 @@ def decoder(model: Any) -> Decoder:
     )
 
 
-def predict(model: Any, images: Tensor) -> Outputs:
+def predict(model: TopdownPoseEstimator, images: Tensor) -> Outputs:
     import numpy as np
     import torch
     from mmengine.structures import InstanceData
@@ -85,7 +86,7 @@ def predict(model: Any, images: Tensor) -> Outputs:
 
 
 def fill(
-    model: Any, outputs: Outputs, samples: Sequence[PoseDataSample]
+    model: TopdownPoseEstimator, outputs: Outputs, samples: Sequence[PoseDataSample]
 ) -> Sequence[PoseDataSample]:
     from mmengine.structures import InstanceData
 

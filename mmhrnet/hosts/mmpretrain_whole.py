@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 from mmhrnet.hosts.whole import Decoder, Outputs, Step, Whole
 
 if TYPE_CHECKING:
+    from mmpretrain.models import ImageClassifier
     from mmpretrain.structures import DataSample
     from torch import Tensor
 
 
-def describe(_: Any, meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(_: ImageClassifier, meta: Mapping[str, Any]) -> dict[str, object]:
     return {'classes': list(meta.get('classes') or ())}
 
 
-def decoder(_: Any) -> Decoder:
+def decoder(_: ImageClassifier) -> Decoder:
     return Decoder('probabilities', {})
 
 
-def predict(model: Any, images: Tensor) -> Outputs:
+def predict(model: ImageClassifier, images: Tensor) -> Outputs:
     import torch
 
     bgr = images.flip(-1).permute(0, 3, 1, 2)
@@ -28,7 +29,9 @@ def predict(model: Any, images: Tensor) -> Outputs:
     return {'probabilities': torch.stack([sample.pred_score for sample in samples])}
 
 
-def fill(_: Any, outputs: Outputs, samples: Sequence[DataSample]) -> Sequence[DataSample]:
+def fill(
+    _: ImageClassifier, outputs: Outputs, samples: Sequence[DataSample]
+) -> Sequence[DataSample]:
     for sample, scores in zip(samples, outputs['probabilities']):
         sample.set_pred_score(scores).set_pred_label(scores.argmax())
     return samples

@@ -9,6 +9,7 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.hosts.whole import Decoder, File, Outputs, Step, Whole
 
 if TYPE_CHECKING:
+    from mmseg.models import EncoderDecoder
     from mmseg.structures import SegDataSample
     from torch import Tensor
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 WINDOWS = ('crop_size', 'stride')
 
 
-def describe(model: Any, meta: Mapping[str, Any]) -> dict[str, object]:
+def describe(model: EncoderDecoder, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     palette = meta.get('palette')
@@ -35,7 +36,7 @@ def _windows(test_cfg: Mapping[str, Any]) -> dict[str, object]:
     return {key: list(test_cfg[key]) for key in WINDOWS}
 
 
-def decoder(model: Any) -> Decoder:
+def decoder(model: EncoderDecoder) -> Decoder:
     """The resizing to the size of the input, as the host does it.
 
     Raises:
@@ -49,7 +50,7 @@ def decoder(model: Any) -> Decoder:
     return Decoder('labels', dict(align_corners=bool(model.align_corners)))
 
 
-def predict(model: Any, images: Tensor) -> Outputs:
+def predict(model: EncoderDecoder, images: Tensor) -> Outputs:
     """What the host makes of one window, which may be the whole picture."""
     from mmseg.structures import SegDataSample
 
@@ -66,7 +67,7 @@ def predict(model: Any, images: Tensor) -> Outputs:
     return {'labels': logits.argmax(1), 'probabilities': logits.softmax(1)}
 
 
-def run(model: Any, about: Mapping[str, Any], file: File, images: Tensor) -> Outputs:
+def run(model: EncoderDecoder, about: Mapping[str, Any], file: File, images: Tensor) -> Outputs:
     """Lets the host work with the file in place of its network, in windows if the file says so."""
     from mmseg.models.utils import resize
 
@@ -84,7 +85,9 @@ def run(model: Any, about: Mapping[str, Any], file: File, images: Tensor) -> Out
     return {'logits': model.inference(images.float(), metas)}
 
 
-def fill(model: Any, outputs: Outputs, samples: Sequence[SegDataSample]) -> Sequence[SegDataSample]:
+def fill(
+    model: EncoderDecoder, outputs: Outputs, samples: Sequence[SegDataSample]
+) -> Sequence[SegDataSample]:
     return model.postprocess_result(outputs['logits'], samples)
 
 
