@@ -61,7 +61,8 @@ def test_training_leaves_everything(trained: Path) -> None:
 def test_what_was_trained_is_exported(trained: Path, tmp_path: Path) -> None:
     (best,) = trained.glob('best_*.pth')
     out = tmp_path / 'model.pt2'
-    export_config(trained / W32.name, best, out=out, shape=(128, 160), static=True)
+    options = dict(content='features', shape=(128, 160), static=True)
+    export_config(trained / W32.name, best, out=out, **options)
     network = deploy_load(out)
     (first, *_) = network(torch.rand(2, 3, 128, 160))
     assert first.shape == (2, 32, 32, 40)

@@ -40,6 +40,7 @@ def test_its_figures_are_those_of_the_checkpoint(
     assert list((tmp_path / 'show').iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['aligned', 'sliding'])
 def test_its_figures_follow_the_segmentor(kind: str, segmentors: Callable, tmp_path: Path) -> None:
     file, config, checkpoint, options = segmentors(kind)

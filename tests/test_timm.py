@@ -395,7 +395,10 @@ def test_feature_info_is_that_of_timm() -> None:
         (dict(features_only=True, feature_location='stem'), "feature_location='stem' is unknown"),
         (dict(global_pool='catavgmax'), "global_pool='catavgmax' is unknown.*'avg' or 'max' or ''"),
         (dict(global_pool=''), "global_pool='' is for num_classes=0"),
-        (dict(name='hrnet_w18.ms_in22k'), 'timm has hrnet_w18.ms_aug_in1k and hrnet_w18.ms_in1k'),
+        (
+            dict(name='hrnet_w18.ms_in22k'),
+            'timm has hrnet_w18.ms_aug_in1k, hrnet_w18.ms_in1k and hrnet_w18_ssld.paddle_in1k',
+        ),
         (dict(name='hrnet_w18_smal'), "did you mean 'hrnet_w18_small'"),
         (
             dict(name='hrnet_w18_small_v2', pretrained=True),
