@@ -152,6 +152,19 @@ def give_meta(visualizer: Visualizer, meta: Mapping[str, object]) -> None:
     visualizer.dataset_meta = meta
 
 
+def naming(inferencer: type[Any]) -> type[Any]:
+    """An inferencer whose model has the classes of the config where its weights name none."""
+
+    class Naming(inferencer):
+        def _load_weights_to_model(
+            self, model: nn.Module, checkpoint: dict[str, object] | None, cfg: Config
+        ) -> None:
+            super()._load_weights_to_model(model, checkpoint, cfg)
+            name_classes(model, checkpoint, cfg)
+
+    return Naming
+
+
 def name_classes(model: Any, checkpoint: Mapping[str, Any] | None, cfg: Config) -> None:
     """Gives the classes of the config's data set to a model whose weights do not name theirs.
 

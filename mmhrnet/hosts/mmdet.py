@@ -19,7 +19,7 @@ from mmhrnet.hosts.host import (
     Things,
     draw_sample,
     give_meta,
-    name_classes,
+    naming,
     run_inferencer,
 )
 from mmhrnet.hosts.mmdet_whole import WHOLE
@@ -48,14 +48,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmdet.apis import DetInferencer
 
-    class Inferencer(DetInferencer):
-        def _load_weights_to_model(
-            self, model: nn.Module, checkpoint: dict | None, cfg: Config
-        ) -> None:
-            super()._load_weights_to_model(model, checkpoint, cfg)
-            name_classes(model, checkpoint, cfg)
-
-    return Inferencer(cfg, weights, device, show_progress=False)
+    return naming(DetInferencer)(cfg, weights, device, show_progress=False)
 
 
 def run(predictor: Predicts, image: np.ndarray) -> DetDataSample:

@@ -18,7 +18,7 @@ from mmhrnet.hosts.host import (
     Recipe,
     Things,
     draw_sample,
-    name_classes,
+    naming,
 )
 from mmhrnet.hosts.mmseg_whole import WHOLE
 from mmhrnet.hosts.shrink import SPLITS, add_after_resize, drop_steps, pipeline, set_classes, steps
@@ -40,14 +40,7 @@ LEGEND = 20  # classes that a legend has room for
 def build(cfg: Config, weights: str | None, device: str) -> BaseInferencer:
     from mmseg.apis import MMSegInferencer
 
-    class Inferencer(MMSegInferencer):
-        def _load_weights_to_model(
-            self, model: nn.Module, checkpoint: dict | None, cfg: Config
-        ) -> None:
-            super()._load_weights_to_model(model, checkpoint, cfg)
-            name_classes(model, checkpoint, cfg)
-
-    return Inferencer(cfg, weights, device=device)
+    return naming(MMSegInferencer)(cfg, weights, device=device)
 
 
 def describe(predictor: Predicts, sample: SegDataSample) -> Found:
