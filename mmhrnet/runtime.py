@@ -1040,7 +1040,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument('--json', type=Path, metavar='DIR', help=results)
     options = parser.parse_args(words)
     try:
-        mistakes = run_all(options, options.detector, options.score_thr)
+        mistakes = run_all(options)
     except (ModelError, OSError) as error:
         mistakes = [str(error)]
     for text in mistakes:
@@ -1048,11 +1048,11 @@ def main(words: Sequence[str] | None = None) -> int:
     return 2 if mistakes else 0
 
 
-def run_all(options: Namespace, detector: Path | None = None, score: float = SCORE) -> list[str]:
+def run_all(options: Namespace) -> list[str]:
     """Predicts for everything that the command names; returns what could not be read."""
-    how = (options.backend, options.threads, score)
+    how = (options.backend, options.threads, options.score_thr)
     single = load(options.model, *how)
-    model = TopDown(load(detector, *how), single) if detector else single
+    model = TopDown(load(options.detector, *how), single) if options.detector else single
     source = options.source
     is_camera = re.fullmatch('[0-9]{1,4}', str(source)) and not source.exists()
     if is_camera or source.suffix.lower() in VIDEOS:

@@ -153,3 +153,20 @@ def test_a_whole_file_runs_beside_the_inferencer_of_its_host(
     with pytest.raises(SystemExit):
         run_tool('benchmark', 'nothing', '--out', tmp_path)
     assert 'There is no' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['poze'], "did you mean 'pose'"),
+        (['pose', '--checkpoint', 'a.pth'], '--checkpoint has no effect on the case pose'),
+        (['mmpose::a.py', '--batch', 8], '--batch has no effect on a config'),
+        (['mmhrnet::mmpretrain/hrnet-w18-small-v1_4xb64_in1k'], 'uses mmhrnet already'),
+    ],
+)
+def test_mistakes_of_the_command(
+    words: list, message: str, run_tool: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        run_tool('benchmark', *words)
+    assert message in capsys.readouterr().err

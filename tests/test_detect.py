@@ -115,6 +115,7 @@ def test_empty_places_are_zero(root: Path) -> None:
             'predict as SingleRoIExtractor, not for GenericRoIExtractor: export --features',
         ),
         ('fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco', {'test_cfg.nms.type': 'soft_nms'}, 'soft_nms'),
+        (FASTER, {'test_cfg.rpn.nms_pre': -1}, 'needs a positive nms_pre in its test_cfg'),
     ],
 )
 def test_what_a_file_cannot_hold(

@@ -116,5 +116,12 @@ def test_a_fixed_batch_is_filled_up(whole_files: dict, untrained: Callable) -> N
     rgb = images.flip(1).permute(0, 2, 3, 1)
     found = torch.stack([sample.pred_score for sample in samples])
     torch.testing.assert_close(found, given(rgb)[0])
+    free = Shipped(
+        lambda images: [images.float().mean((1, 2))], {**shipped.metadata, 'shape': 'free'}
+    )
+    mixed = {**data, 'inputs': [*images[:4], *images[4:, :, :32]]}
+    alone = [sample.pred_score for sample in predict(whole, model, free, mixed)]
+    expected = [image.flip(0).float().mean((1, 2)) for image in mixed['inputs']]
+    torch.testing.assert_close(alone, expected)  # pictures of several sizes, one by one
     with pytest.raises(ConfigError, match=r'takes pictures of \[64, 64\], not \[32, 64\]'):
         predict(whole, model, shipped, {**data, 'inputs': images[:, :, :32]})

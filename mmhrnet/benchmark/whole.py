@@ -20,9 +20,10 @@ from mmhrnet.config.build import build_tensor_model
 from mmhrnet.config.stored import make_config_for
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.deploy.whole import draw_images
+from mmhrnet.errors import ConfigError
 from mmhrnet.files import write_text
-from mmhrnet.hosts import host_of
 from mmhrnet.inference.predict import Predictor
+from mmhrnet.models import HRNet
 from mmhrnet.terminal import CONSOLE, markdown_table
 
 HEADERS = ('who and how', 'ms (middle 80 %)', 'times faster')
@@ -52,6 +53,9 @@ def benchmark_whole(
 
     Returns:
         Seconds, by the names of the contestants.
+
+    Raises:
+        ConfigError: The config uses mmhrnet already, or is none.
     """
     options = dict(cfg_options or {})
     with TemporaryDirectory() as folder:
@@ -60,8 +64,14 @@ def benchmark_whole(
             options['model.test_cfg.flip_test'] = False
         weights = weights or _draw_weights(cfg, Path(folder))
         build = partial(Predictor, config, weights, device='cpu', cfg_options=options)
+        theirs = build()
+        if any(isinstance(part, HRNet) for part in theirs.model.modules()):
+            raise ConfigError(
+                f'{config} uses mmhrnet already: give the config of the host that it comes from, '
+                'whose own HRNet runs beside'
+            )
         predictors = {
-            f'{host_of(cfg).name} inferencer': build(),
+            f'{theirs.host.name} inferencer': theirs,
             'the same with mmhrnet': build(swap=True),
         }
         file = export_config(

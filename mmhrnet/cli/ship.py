@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, share
+from mmhrnet.errors import ConfigError
+
+OF_A_CONFIG = ('checkpoint', 'cfg_options')
 
 
 def export(parser: ArgumentParser) -> Call:
     """Write a torch.export, AOTInductor or ONNX file.
 
-    Top-down pose, segmentation and classification become whole models: from the pixels of a
-    picture to joints, labels or probabilities. Detectors and bottom-up pose become backbone and
-    neck. The file is compared with the host's own prediction before it appears.
+    The file is the whole model: from the pixels of a picture to boxes and masks, joints, labels or
+    probabilities. Only bottom-up pose becomes backbone and neck. The file is compared with the
+    host's own prediction before it appears.
     """
     from mmhrnet.deploy import FORMATS
     from mmhrnet.deploy.from_config import export_config
@@ -111,6 +116,7 @@ def benchmark(parser: ArgumentParser) -> Call:
     from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark, benchmark_whole
     from mmhrnet.benchmark.gpu import prove
     from mmhrnet.models import list_archs
+    from mmhrnet.models.checks import check_choice
 
     case = f'{", ".join(CASES)}, or a config of a host library; default: pose'
     parser.add_argument('case', nargs='?', default='pose', metavar='CASE', help=case)
@@ -139,36 +145,35 @@ def benchmark(parser: ArgumentParser) -> Call:
     parser.add_argument('--quick', action='store_true', help='three minutes on two cores')
     _add_gpu(parser)
 
-    def call(
-        gpu: bool,
-        parts: list[str],
-        minutes: float,
-        out: str | None,
-        checkpoint: str | None,
-        cfg_options: dict[str, Any] | None,
-        **args: Any,
-    ) -> None:
-        if not gpu and args['case'] not in CASES:
-            shapes = dict(shape=args['shapes'][0]) if args['shapes'] else {}
-            benchmark_whole(
-                args['case'],
-                checkpoint,
-                rounds=args['rounds'] or 15,
-                cfg_options=cfg_options,
-                out=out or 'work_dirs/benchmark',
-                **shapes,
-            )
-        elif not gpu:
-            benchmark(out=out or 'work_dirs/benchmark', **args)
-        elif not prove(
-            parts=parts,
-            device=args['device'] or 'cuda',
-            minutes=minutes,
-            out=out or 'docs/gpu.md',
-        ):
-            sys.exit(1)
+    def call(gpu: bool, parts: list[str], minutes: float, out: str | None, **args: Any) -> None:
+        folder = out or 'work_dirs/benchmark'
+        weights = {name: args.pop(name) for name in OF_A_CONFIG}
+        if gpu:
+            args = dict(device=args['device'] or 'cuda', out=out or 'docs/gpu.md')
+            if not prove(parts=parts, minutes=minutes, **args):
+                sys.exit(1)
+        elif args['case'] in CASES:
+            _refuse(parser, weights, f'the case {args["case"]}')
+            benchmark(out=folder, **args)
+        else:
+            config = args.pop('case')
+            if not Path(config).suffix and '::' not in config:
+                check_choice('case', config, CASES)
+            chosen = {'shape': args.pop('shapes'), 'rounds': args.pop('rounds')}
+            chosen['shape'] = chosen['shape'][0] if chosen['shape'] else None
+            _refuse(parser, args, 'a config')
+            chosen = {name: value for name, value in chosen.items() if value}
+            benchmark_whole(config, **weights, **chosen, out=folder)
 
     return call
+
+
+def _refuse(parser: ArgumentParser, given: Mapping[str, object], place: str) -> None:
+    """Raises a ConfigError for an option that would have no effect."""
+    for name, value in given.items():
+        if value != parser.get_default(name):
+            option = 'batch' if name == 'batches' else name.replace('_', '-')
+            raise ConfigError(f'--{option} has no effect on {place}: leave it out')
 
 
 def _add_gpu(parser: ArgumentParser) -> None:

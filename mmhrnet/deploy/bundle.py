@@ -74,16 +74,9 @@ def _draw_example(task: str) -> np.ndarray:
 
 
 def _run(model: Path, folder: Path) -> None:
-    runtime.run_all(
-        runtime.Namespace(
-            model=model,
-            source=folder / EXAMPLE,
-            backend='onnxruntime',
-            threads=None,
-            json=folder,
-            draw=None,
-        )
-    )
+    options = runtime.Namespace(json=folder, draw=None)
+    loaded = runtime.load(model, 'onnxruntime')
+    runtime.write_image(loaded, folder / EXAMPLE, Path(EXAMPLE).with_suffix(''), options)
     target = (folder / EXAMPLE).with_suffix('.json')
     content = json.loads(target.read_text(encoding='utf-8')) | {'image': EXAMPLE}
     write_text(target, runtime.to_json(content))

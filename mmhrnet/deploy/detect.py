@@ -69,17 +69,8 @@ class OneStage(Detector):
         return _zero_missing(scores, pick(found.boxes, index), pick(found.groups, index))
 
 
-class CentreNet(Detector):
-    """Objects as points (https://arxiv.org/abs/1904.07850).
-
-    Args:
-        head: mmdet's CenterNetHead.
-        options: Its ``test_cfg``.
-    """
-
-    def __init__(self, head: BaseDenseHead, options: Options) -> None:
-        super().__init__()
-        self.head, self.options = head, options
+class CenterNet(OneStage):
+    """Objects as points (https://arxiv.org/abs/1904.07850), of mmdet's CenterNetHead."""
 
     def forward(self, maps: Maps, size: Sequence[int]) -> Maps:
         (heat,), (shape,), (offset,) = ([y.contiguous() for y in ys] for ys in self.head(maps))
@@ -318,4 +309,4 @@ def _pool_in_graph(roi_head: BaseRoIHead) -> BaseRoIHead:
     return roi_head
 
 
-DECODERS = {'one_stage': OneStage, 'centre_net': CentreNet, 'two_stage': TwoStage}
+DECODERS = {'one_stage': OneStage, 'center_net': CenterNet, 'two_stage': TwoStage}

@@ -68,11 +68,16 @@ def evaluate_file(
 def predict(whole: Whole, model: Any, shipped: Shipped, data: Mapping[str, Any]) -> Sequence[Any]:
     """The host's data samples of a batch of its data loader, filled by a file."""
     data = model.data_preprocessor.cast_data(data)
-    inputs = data['inputs']
-    bgr = inputs if isinstance(inputs, Tensor) else torch.stack(list(inputs))  # (N, 3, H, W)
+    images, samples = list(data['inputs']), list(data['data_samples'])
+    one_size = len({image.shape for image in images}) == 1
+    parts = [slice(None)] if one_size else [slice(i, i + 1) for i in range(len(images))]
+    done: list[Any] = []
     with torch.no_grad():
-        outputs = whole.run(model, shipped.metadata, partial(_run, shipped), bgr)
-        return whole.fill(model, outputs, data['data_samples'])
+        for part in parts:
+            bgr = torch.stack(images[part])  # (N, 3, H, W)
+            outputs = whole.run(model, shipped.metadata, partial(_run, shipped), bgr)
+            done += whole.fill(model, outputs, samples[part])
+    return done
 
 
 def _run(shipped: Shipped, bgr: Tensor) -> Outputs:

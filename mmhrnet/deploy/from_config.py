@@ -239,8 +239,11 @@ def _figures(weights: str | None) -> dict[str, float]:
     if not isinstance(content, dict) or not content.get('evaluated'):
         return {}
     logged = content['message_hub']['log_scalars']
-    named = {key.removeprefix('val/'): logged[key].current() for key in logged if 'val/' in key}
-    return {key: float(value) for key, value in named.items() if key not in ('time', 'data_time')}
+    names = {key.removeprefix('val/') for key in logged if key.startswith('val/')}
+    return {
+        name: float(logged[f'val/{name}'].current())
+        for name in sorted(names - {'time', 'data_time'})
+    }
 
 
 def _print(out: Path, checks: Sequence[Check]) -> None:

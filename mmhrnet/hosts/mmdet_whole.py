@@ -40,15 +40,16 @@ def decoder(model: BaseDetector) -> Decoder:
         _check(model.rpn_head, '_predict_by_feat_single', RPNHead)
         _check_roi_head(model.roi_head)
         tests = model.test_cfg
-        _check_nms(tests.rpn, tests.rcnn)
+        _check_tests(tests.rpn, 'nms_pre', 'max_per_img')
+        _check_tests(tests.rcnn, 'max_per_img')
         heads = dict(rpn_head=model.rpn_head, roi_head=model.roi_head)
         return Decoder('two_stage', dict(heads, proposals=tests.rpn, options=tests.rcnn))
     head = model.bbox_head
     options = dict(head=head, options=head.test_cfg)
     if type(head) is CenterNetHead:
-        return Decoder('centre_net', options)
+        return Decoder('center_net', options)
     _check(head, '_predict_by_feat_single', BaseDenseHead)
-    _check_nms(head.test_cfg)
+    _check_tests(head.test_cfg, 'nms_pre', 'max_per_img')
     return Decoder('one_stage', options)
 
 
@@ -91,13 +92,19 @@ def _parts(roi_head: BaseRoIHead, name: str) -> list[Any]:
     return [*part] if isinstance(part, nn.ModuleList) else [part]
 
 
-def _check_nms(*options: Mapping[str, Any]) -> None:
-    for option in options:
-        given = dict(type='nms') | dict(option['nms'])
-        if given['type'] != 'nms' or given.keys() - {'type', 'iou_threshold'}:
+def _check_tests(options: Mapping[str, Any], *numbers: str) -> None:
+    """Raises a ConfigError for a ``test_cfg`` of another suppression, or of any number of boxes."""
+    given = dict(type='nms') | dict(options['nms'])
+    if given['type'] != 'nms' or given.keys() - {'type', 'iou_threshold'}:
+        raise ConfigError(
+            f'A whole detector is written for nms=dict(type="nms", iou_threshold=...), not for '
+            f'{dict(given)}: set it with --cfg-options, or export --features'
+        )
+    for name in numbers:
+        if options.get(name, -1) <= 0:
             raise ConfigError(
-                f'A whole detector is written for nms=dict(type="nms", iou_threshold=...), not for '
-                f'{dict(given)}: set it with --cfg-options, or export --features'
+                f'A whole detector needs a positive {name} in its test_cfg: set it with '
+                '--cfg-options, or export --features'
             )
 
 
