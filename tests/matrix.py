@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / 'work_dirs' / 'matrix'
-TESTS = ('hrnet', 'necks', 'hosts', 'bridges', 'hub', 'checkpoints')
+TESTS = ('hrnet', 'necks', 'hosts', 'bridges', 'hub', 'checkpoints', 'detect')
 CONFIGS = {
     'mmdet': 'mmdet/faster_rcnn_hrnetv2p_w18',
     'mmpose': 'mmpose/td-hm_hrnet-w18s_4xb32-210e_coco-256x192',

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch.torch_version import TorchVersion
 
 from mmhrnet import apis, runtime
 from mmhrnet.config.load import load_config
 from mmhrnet.deploy.evaluate import evaluate_file
-from mmhrnet.deploy.export import Shipped
+from mmhrnet.deploy.export import FORMATS, Shipped
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.deploy.whole import Built, build_whole, compare, draw_images
 from mmhrnet.errors import ConfigError
@@ -133,6 +134,12 @@ def trained(untrained: Callable) -> Path:
     return untrained('configs/mmdet/mask-rcnn_hrnetv2p-w18-1x_coco.py').checkpoint
 
 
+needs_onnx = pytest.mark.skipif(
+    TorchVersion(torch.__version__) < FORMATS['onnx'].torch_free,
+    reason=f'needs torch {FORMATS["onnx"].torch_free}',
+)
+
+
 @pytest.fixture(scope='module')
 def file(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its file, of free size."""
@@ -140,6 +147,7 @@ def file(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_config(None, trained, format='onnx', out=out)
 
 
+@needs_onnx
 def test_a_file_has_the_figures_of_the_checkpoint(
     trained: Path, file: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +157,7 @@ def test_a_file_has_the_figures_of_the_checkpoint(
     assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= found.keys()
 
 
+@needs_onnx
 def test_the_runtime_finds_what_the_demo_finds(trained: Path, file: Path, scene: Path) -> None:
     image = runtime.read_image(scene)
     found = runtime.load(file, score=0.0)(image)['found']
