@@ -46,13 +46,17 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope='module')
-def folder(untrained: object) -> Path:
-    return untrained('mmseg').checkpoint.parent
+def folder(untrained: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of each host, the last of segmentation, without those of other tests."""
+    folder = tmp_path_factory.mktemp('trainings')
+    for host in ('mmpretrain', 'mmpose', 'mmdet', 'mmseg'):
+        for file in untrained(host):
+            shutil.copy(file, folder)
+    return folder
 
 
 @pytest.fixture
-def page(folder: Path, untrained: object) -> Iterator[object]:
-    untrained('mmpretrain')
+def page(folder: Path) -> Iterator[object]:
     page = serve(port=free_port(), checkpoints=folder, max_upload='200kb', block=False)
     yield page
     page.close()
