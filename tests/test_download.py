@@ -23,6 +23,7 @@ from unittest.mock import Mock
 import pytest
 
 from mmhrnet import apis
+from mmhrnet import download as curl
 from mmhrnet.config.check import check_paths
 from mmhrnet.datasets import download, sources
 from mmhrnet.datasets.download import DownloadError, download_dataset, fetch, unpack
@@ -96,7 +97,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     taken: list[float] = []
-    monkeypatch.setattr(download.time, 'sleep', taken.append)
+    monkeypatch.setattr(curl.time, 'sleep', taken.append)
     return taken
 
 
@@ -123,7 +124,7 @@ def names(folder: Path) -> list[str]:
 def test_a_cut_download_goes_on_as_long_as_bytes_come(
     server: Server, tmp_path: Path, pauses: list[float]
 ) -> None:
-    cuts = [1, *range(1000, 1000 * download.ATTEMPTS, 900), len(BODY) - 1]
+    cuts = [1, *range(1000, 1000 * curl.ATTEMPTS, 900), len(BODY) - 1]
     server.plan = [{'status': 500}, *({'cut': cut} for cut in cuts)]
     assert get(server, tmp_path).read_bytes() == BODY
     assert server.requests == [None, None, *(f'bytes={cut}-' for cut in cuts)]
@@ -195,10 +196,10 @@ def test_a_wrong_answer_is_one_error_at_once(
 def test_an_endless_answer_stops_before_the_disk_is_full(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_free(monkeypatch, download.SPARE + 5_000_000)
+    set_free(monkeypatch, curl.SPARE + 5_000_000)
     server.plan = [{'endless': True, 'length': False}]
     fails(server, tmp_path, r'larger than 5\.0 MB', size=None)
-    set_free(monkeypatch, download.SPARE)
+    set_free(monkeypatch, curl.SPARE)
     fails(server, tmp_path, 'larger than 1 byte', size=None)
     assert names(tmp_path) == []
 
@@ -208,14 +209,14 @@ def test_a_server_that_stays_broken_is_given_up_after_growing_pauses(
 ) -> None:
     server.plan = [{'status': 500}] * 99
     fails(server, tmp_path, '500')
-    assert len(server.requests) == download.ATTEMPTS
+    assert len(server.requests) == curl.ATTEMPTS
     assert pauses == [1, 2, 4, 8]
 
 
 def test_cuts_without_progress_end_and_keep_what_came(server: Server, tmp_path: Path) -> None:
     server.plan = [{'cut': 5000}] * 99
     fails(server, tmp_path, '5000 bytes are kept: run the same command again')
-    assert len(server.requests) == download.ATTEMPTS
+    assert len(server.requests) == curl.ATTEMPTS
     server.plan = [{'status': 404}]
     fails(server, tmp_path, '404')
     assert get(server, tmp_path).read_bytes() == BODY

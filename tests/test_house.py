@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmhrnet'
 # From the bottom up: a room imports itself and those before it.
 ROOMS = (
-    *('runtime', 'errors', 'files', 'terminal', 'registry', 'walk'),
+    *('runtime', 'errors', 'files', 'terminal', 'download', 'registry', 'walk'),
     *('models', 'checkpoints', 'datasets', 'hosts', 'hub', 'bridges', 'doctor'),
     *('config', 'inference', 'training', 'deploy', 'zoo', 'benchmark', 'apis', 'cli'),
 )

@@ -1,62 +1,40 @@
-"""Downloads by curl that resume where they were cut, and archives that are unpacked safely."""
+"""Downloads of data sets, and archives that are unpacked safely."""
 
 from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import os
 import shutil
-import subprocess
 import tarfile
-import time
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypedDict, cast
 
 import rich.progress as bars
-from rich.console import Console
 from rich.filesize import decimal
 
 from mmhrnet.datasets.sources import SOURCES, File, guide
-from mmhrnet.errors import UserError
+from mmhrnet.download import (
+    CHUNK,
+    SHOWN,
+    DownloadError,
+    TransferError,
+    digest_of,
+    set_aside,
+    size_of,
+    transfer,
+)
 from mmhrnet.files import check_folder
 from mmhrnet.terminal import CONSOLE
 
-
-class Bar(TypedDict):
-    """Arguments of rich's progress bars."""
-
-    console: Console
-    disable: bool
-    transient: bool
-
-
-SHOWN: Bar = {'console': CONSOLE, 'disable': not CONSOLE.is_terminal, 'transient': True}
-CHUNK = 1 << 20  # bytes read at once, at most
-ATTEMPTS = 5  # in a row that bring no new byte
-PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds; the pause doubles with each failure
-SPARE = 100_000_000  # bytes of the disk that a download leaves free
-UNKNOWN_SIZE = 2 << 30  # bytes that are expected, at most, of a file without size in the table
 BLOCK = 4096  # bytes of the disk that a file takes beyond its size, at most
 DEEPEST = 100  # nested folders in an archive; a thousand exhaust Python's stack
 
-# --disable leaves ~/.curlrc out; a connection below 1 kB/s for 30 seconds is cut.
-CURL = """curl --disable --fail --location --silent --show-error --user-agent mmhrnet
-    --connect-timeout 30 --speed-limit 1000 --speed-time 30 --write-out %{stderr}\\n%{http_code}"""
-CURL_NO_RANGE, CURL_TOO_LARGE = 33, 63  # exit codes
-# No name, no connection, a line that was cut or slow, no answer: another attempt may help.
-CURL_RETRIED = (5, 6, 7, 16, 18, 28, CURL_NO_RANGE, 35, 52, 55, 56, 92)
-BUSY = ('408', '425', '429', '500', '502', '503', '504')
 # Of the system's errors, those that the names in an archive cause; decoders give no number.
 BAD_NAMES = (None, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
-
-
-class DownloadError(UserError, RuntimeError):
-    """A file cannot be downloaded or is not what it should be; the message says what to do."""
 
 
 def download_dataset(
@@ -128,92 +106,29 @@ def fetch(file: File, path: Path) -> None:
 
 
 def _transfer(file: File, part: Path) -> None:
+    path = part.with_suffix('')
     if not shutil.which('curl'):
         raise DownloadError(
             f'Downloading needs curl, which is not installed: install it, or fetch {file.url} by '
-            f'other means as {part.with_suffix("")} and run the same command again'
+            f'other means as {path} and run the same command again'
         )
-    best = failures = 0
-    while reason := _attempt(file, part):
-        size = _kept(file, part)
-        failures = 1 if size > best else failures + 1
-        best = max(best, size)
-        if failures >= ATTEMPTS:
-            kept = f'; {size} bytes are kept: run the same command again' if size else ''
-            raise DownloadError(f'{file.url}: {reason}{kept}')
-        time.sleep(min(PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
-
-
-def _kept(file: File, part: Path) -> int:
-    """Bytes to continue after, where a check would find that the file changed on the server.
-
-    zip and gzip carry checksums of their content; a plain tar does not.
-    """
-    checked = file.checksum or Path(file.name).suffix in ('.zip', '.gz')
-    return _size(part) if checked else 0
-
-
-def _attempt(file: File, part: Path) -> str:
-    """Asks once for what is missing; returns why another attempt is needed, or ''."""
-    have = _kept(file, part)
-    code, status, message = _run_curl(file, part, have)
-    expected = ('200', '206') if have else ('200',)  # an unasked 206 is a piece of the file
-    if status not in expected or code == CURL_TOO_LARGE:
-        os.truncate(part, have)
-    complete = code == 0 and status in expected and _size(part)
-    if complete or (have and status == '416'):  # 416: nothing follows the last byte
-        return ''
-    if code == CURL_NO_RANGE or not _size(part):
-        part.unlink()
-    if code in CURL_RETRIED or status in BUSY:
-        return message
-    raise DownloadError(
-        f'{file.url}: {message or f"HTTP {status} without a file"}; fetch it by other means as '
-        f'{part.with_suffix("")} and run the same command again'
-    )
-
-
-def _run_curl(file: File, part: Path, have: int) -> tuple[int, str, str]:
-    """Continues after ``have`` bytes; returns curl's exit code, the HTTP status and a message."""
-    free = shutil.disk_usage(part.parent).free - SPARE
-    limit = left = max(1, min(2 * (file.size or UNKNOWN_SIZE) - have, free))
-    options = ['--continue-at', str(have), '--max-filesize', str(limit)]
-    options += ['--proto-redir', '=https'] if file.url.startswith('https:') else []
-    command, pipe = [*CURL.split(), *options, file.url], subprocess.PIPE
-    rest = max((file.size or 0) - have, 0)
-    with (
-        part.open('ab' if have else 'wb') as output,
-        subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0) as curl,  # noqa: S603
-        bars.wrap_file(cast(BinaryIO, curl.stdout), rest, description=file.name, **SHOWN) as body,
-    ):
-        while (chunk := body.read(CHUNK)) and len(chunk) <= left:
-            left -= output.write(chunk)
-        if chunk:  # curl before 8.4 does not limit a body without length
-            curl.kill()
-        answer = cast(BinaryIO, curl.stderr).read().decode(errors='replace')
-    message, _, status = answer.rpartition('\n')
-    if chunk or curl.returncode == CURL_TOO_LARGE:
-        reason = f'it is larger than {decimal(limit)}, all that is expected or fits on the disk'
-        return CURL_TOO_LARGE, status, reason
-    return curl.returncode, status, message.partition('\n')[0]
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    try:
+        transfer(file, part)
+    except TransferError as error:
+        advice = f'fetch it by other means as {path} and run the same command again'
+        if error.passing:
+            advice = f'{error.kept} bytes are kept: run the same command again'
+        ends = not error.passing or error.kept
+        raise DownloadError(f'{file.url}: {error}{f"; {advice}" if ends else ""}') from error
 
 
 def _matches(path: Path, checksum: str) -> bool:
     algorithm, _, expected = checksum.partition(':')
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with bars.open(path, 'rb', description=f'checking {path.name}', **SHOWN) as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == expected
+    return digest_of(path, algorithm) == expected
 
 
 def _set_aside(file: Path, path: Path) -> str:
-    bad = file.replace(path.with_name(f'{path.name}.bad'))
-    return f'it is now {bad}: run the same command again to download it'
+    return f'it is now {set_aside(file, path)}: run the same command again to download it'
 
 
 def unpack(archive: Path, target: Path, holds: str) -> None:
@@ -318,7 +233,7 @@ def _bring(file: File, data: Path, keep_archive: bool) -> None:
 def _needed(files: list[File], downloads: Path, keep_archives: bool) -> int:
     """Bytes of the unpacked files, of archives at their largest, less what is there already."""
     sizes = [file.size or 0 for file in files]
-    there = sum(_size(downloads / f'{f.name}{end}') for f in files for end in ('', '.part'))
+    there = sum(size_of(downloads / f'{f.name}{end}') for f in files for end in ('', '.part'))
     archives = sum(sizes) if keep_archives else max(sizes, default=0)
     return sum(sizes) + max(archives - there, 0)
 
