@@ -70,7 +70,7 @@ def load(
     """
     about = read_about(Path(path))
     try:
-        run = _session(path, backend, threads)
+        run = _session(path, backend, threads, about.get('precision') == 'bf16')
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged graph leads to
@@ -80,13 +80,15 @@ def load(
     return Model(about, run, score)
 
 
-def _session(path: str | Path, backend: str, threads: int | None) -> Run:
+def _session(path: str | Path, backend: str, threads: int | None, bf16: bool) -> Run:
     if backend not in ('auto', *BACKENDS):
         raise ModelError(f'There is no backend {backend}: choose auto, {" or ".join(BACKENDS)}')
     for name in BACKENDS if backend == 'auto' else [backend]:
         try:
             return (
-                _onnxruntime(path, threads) if name == 'onnxruntime' else _openvino(path, threads)
+                _onnxruntime(path, threads)
+                if name == 'onnxruntime'
+                else _openvino(path, threads, bf16)
             )
         except ImportError:
             continue
@@ -106,12 +108,13 @@ def _onnxruntime(path: str | Path, threads: int | None) -> Run:
     return lambda images: session.run(None, {name: images})
 
 
-def _openvino(path: str | Path, threads: int | None) -> Run:
+def _openvino(path: str | Path, threads: int | None, bf16: bool) -> Run:
     import openvino
 
     options: dict[str, object] = {
         'PERFORMANCE_HINT': 'LATENCY',
-        'INFERENCE_PRECISION_HINT': 'f32',  # else some processors compute with half of the digits
+        # Without it, some processors compute with half of the digits.
+        'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32',
     }
     if threads:
         options['INFERENCE_NUM_THREADS'] = threads

@@ -15,7 +15,7 @@ from steps import build, prediction_step, prepare
 
 from mmhrnet import HRNet, HRNetC, HRNetV2, HRNetV2p
 from mmhrnet.deploy import PORTABLE, Rewrites, optimize
-from mmhrnet.deploy.units import ConvUnit
+from mmhrnet.deploy.units import ConvUnit, has_bf16
 
 NETWORKS = {
     'v2': dict(),
@@ -89,6 +89,45 @@ def test_neck(randomized: object, name: str, switches: str) -> None:
             assert_same(fast(xs), neck(xs))
         for x, before in zip(xs, given):
             assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize('aligned', [False, True])
+@pytest.mark.parametrize('switches', ['default', 'portable', 'commute_upsampling'])
+def test_segmentation_heads_mix_maps_before_upsampling(
+    randomized: object, switches: str, aligned: bool
+) -> None:
+    from mmseg.models.decode_heads import FCNHead
+
+    backbone = HRNet('w18_small_v1', upsample='bilinear', align_corners=aligned)
+    width = sum(backbone.out_channels)
+    heads = [  # FCN's, that of OCRNet's auxiliary loss, and one that reads other maps
+        FCNHead(
+            in_channels=[backbone.out_channels[i] for i in maps],
+            in_index=maps,
+            input_transform='resize_concat',
+            channels=width,
+            kernel_size=1,
+            num_convs=1,
+            concat_input=False,
+            num_classes=3,
+            align_corners=aligned,
+            norm_cfg=dict(type='BN'),
+        )
+        for maps in ((0, 1, 2, 3), (3, 2, 1, 0))
+    ]
+    model = torch.nn.Module()
+    model.backbone, model.decode_head = backbone, torch.nn.ModuleList(heads)
+    model = randomized(model).eval()
+    fast = optimize(torch.nn.Sequential(model), **SWITCHES[switches])[0]
+    convs = [next(head.convs.children()) for head in fast.decode_head]
+    joined = [conv.in_channels == width for conv in convs if hasattr(conv, 'in_channels')]
+    folds = SWITCHES[switches].get('fold_norms', True)
+    assert joined == [True]
+    assert (len(convs[0].units) == 4) == folds
+    x = torch.rand(2, 3, 64, 97)
+    with torch.no_grad():
+        found, expected = ([head(m.backbone(x)) for head in m.decode_head] for m in (fast, model))
+    assert_same(found, expected)
 
 
 @pytest.mark.parametrize('switches', ['default', 'none'])
@@ -201,3 +240,16 @@ def test_whole_detector(root: Path, randomized: object) -> None:
         plain, fast = (net.rpn_head(net.extract_feat(x)) for net in (model, optimize(model)))
     for a, b in zip(fast, plain):
         assert_same(a, b)
+
+
+@pytest.mark.skipif(not has_bf16(), reason='this CPU has no bfloat16')
+def test_bfloat16_takes_the_fused_kernels(nets: dict[str, HRNet]) -> None:
+    fast = optimize(nets['v2']).bfloat16()
+    x = torch.rand(2, 3, 64, 64).bfloat16()
+    with torch.no_grad():
+        found = fast(x)
+        assert all(m._packed is not None for m in fast.modules() if isinstance(m, ConvUnit))
+        expected = nets['v2'](x.float())
+    for a, b in zip(found, expected):
+        assert a.dtype == torch.bfloat16
+        assert (a.float() - b).norm() < 0.03 * b.norm()

@@ -179,6 +179,7 @@ def test_files_take_any_memory_format_and_stand_alone(
     assert check.error < 1e-5
     shipped = load(path)
     assert shipped.metadata == {'a': 'ü'}
+    assert b'mmhrnet/deploy/' not in path.read_bytes()  # a path of the machine that wrote it
     with torch.no_grad():
         (expected,) = net(images)
     for x in (images, images.to(memory_format=torch.channels_last)):

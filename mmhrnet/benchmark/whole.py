@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -22,6 +26,7 @@ from mmhrnet.deploy.from_config import export_config
 from mmhrnet.deploy.whole import draw_images
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import write_text
+from mmhrnet.hosts import host_of
 from mmhrnet.inference.predict import Predictor
 from mmhrnet.models import HRNet
 from mmhrnet.terminal import CONSOLE, markdown_table
@@ -35,19 +40,21 @@ def benchmark_whole(
     *,
     shape: tuple[int, int] = (480, 640),
     rounds: int = 15,
+    files: Sequence[str | Path] = (),
     cfg_options: Mapping[str, object] | None = None,
     out: str | Path = 'work_dirs/benchmark',
 ) -> dict[str, Timing]:
     """Times one picture on a CPU, prints and writes a table.
 
-    The host's inferencer runs the host's network and the same weights, with neither of them a
-    mirror image, and without drawing.
+    The host's inferencer and plain export run the host's network and the same weights, without
+    mirror images and without drawing. A plain export has the size of this picture.
 
     Args:
         config: Config of a host, with its own HRNet, such as ``mmpose::...``.
         checkpoint: Its weights; None takes random ones.
         shape: Height and width of the picture.
         rounds: Samples of each contestant.
+        files: Whole models in ONNX that run beside, such as those of lower precision.
         cfg_options: Settings over the config.
         out: Folder for ``whole_<config>.md``.
 
@@ -74,16 +81,18 @@ def benchmark_whole(
             f'{theirs.host.name} inferencer': theirs,
             'the same with mmhrnet': build(swap=True),
         }
-        file = export_config(
-            config,
-            weights,
-            format='onnx',
-            out=Path(folder, 'model.onnx'),
-            swap=True,
-            cfg_options=options,
-        )
+        image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
+        write = partial(export_config, config, weights, format='onnx', cfg_options=options)
+        file = write(out=Path(folder, 'model.onnx'), swap=True)
+        fixed: dict[str, Any] = dict(static=True, batch=1)
+        if not host_of(cfg).fixed_size(cfg):
+            fixed['shape'] = _input_size(runtime.load(file), image)
+        plain = write(out=Path(folder, 'plain.onnx'), rewrites=None, **fixed)
+        own = {f'{theirs.host.name} plain export': plain, 'whole file': file}
         with torch.no_grad():
-            timings = interleaved(dict(_runs(predictors, file, shape)), rounds, 'cpu')
+            given = {Path(path).name: Path(path) for path in files}
+            runs = dict(_runs(predictors, own | given, image))
+            timings = interleaved(runs, rounds, 'cpu')
     _report(timings, Path(str(config)).stem, shape, Path(out))
     return timings
 
@@ -94,10 +103,21 @@ def _draw_weights(cfg: Config, folder: Path) -> Path:
     return path
 
 
+def _input_size(model: runtime.Model, image: np.ndarray) -> Sequence[int]:
+    """Height and width of what a picture becomes before the network."""
+    seen: list[Sequence[int]] = []
+
+    def session(images: np.ndarray) -> Sequence[np.ndarray]:
+        seen.append(images.shape[1:3])
+        return model.session(images)
+
+    replace(model, session=session)(image)
+    return seen[0]
+
+
 def _runs(
-    predictors: Mapping[str, Predictor], file: Path, shape: tuple[int, int]
+    predictors: Mapping[str, Predictor], files: Mapping[str, Path], image: np.ndarray
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
     for name, predictor in predictors.items():
 
         def predict(predictor: Predictor = predictor) -> object:
@@ -105,9 +125,9 @@ def _runs(
                 return predictor.host.run(predictor, image)
 
         yield name, predict
-    for backend in filter(find_spec, runtime.BACKENDS):
+    for backend, (name, file) in product(filter(find_spec, runtime.BACKENDS), files.items()):
         model = runtime.load(file, backend, torch.get_num_threads())
-        yield f'whole file, {backend}', partial(model, image)
+        yield f'{name}, {file.stat().st_size / 1e6:.0f} MB, {backend}', partial(model, image)
 
 
 def _report(timings: Mapping[str, Timing], name: str, shape: tuple[int, int], folder: Path) -> None:

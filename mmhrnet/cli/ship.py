@@ -6,12 +6,15 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, share
 from mmhrnet.errors import ConfigError
 
-OF_A_CONFIG = ('checkpoint', 'cfg_options')
+if TYPE_CHECKING:
+    from mmhrnet.deploy.precision import Precision
+
+OF_A_CONFIG = ('checkpoint', 'cfg_options', 'files')
 
 
 def export(parser: ArgumentParser) -> Call:
@@ -23,6 +26,7 @@ def export(parser: ArgumentParser) -> Call:
     """
     from mmhrnet.deploy import FORMATS
     from mmhrnet.deploy.from_config import export_config
+    from mmhrnet.deploy.precision import Lower
 
     add(parser, 'config', help=CONFIG_OR_CHECKPOINT)
     add(parser, 'checkpoint', nargs='?', help='checkpoint file; of a config alone, random weights')
@@ -52,10 +56,33 @@ def export(parser: ArgumentParser) -> Call:
     add(parser, '--shape', help='example size')
     parser.add_argument('--batch', type=int, default=2, help='images of the example')
     parser.add_argument('--static', action='store_true', help='fix batch size and image size')
+    _add_precision(parser)
     share(parser, '--swap')
     add(parser, '--device', default='cpu', help='device to export for')
     share(parser, '--cfg-options')
-    return export_config
+
+    def call(
+        precision: Precision, calibrate: str, max_drop: float, gate: bool, **args: Any
+    ) -> None:
+        lower = Lower(precision, calibrate, max_drop if gate else None)
+        export_config(lower=lower, **args)
+
+    return call
+
+
+def _add_precision(parser: ArgumentParser) -> None:
+    from mmhrnet.deploy.precision import HALF
+
+    precision = 'of the network of a whole model; what is lower must keep its metrics'
+    parser.add_argument(
+        '--precision', choices=['fp32', *HALF, 'int8'], default='fp32', help=precision
+    )
+    images = 'for int8: number of training images, or a folder; default: %(default)s'
+    parser.add_argument('--calibrate', default='128', metavar='N|DIR', help=images)
+    drop = 'points that a metric may lose on the validation data; default: %(default)s'
+    parser.add_argument('--max-drop', type=float, default=0.5, metavar='POINTS', help=drop)
+    gate = 'do not evaluate; the file says that its accuracy was not measured'
+    parser.add_argument('--no-gate', dest='gate', action='store_false', help=gate)
 
 
 def convert(parser: ArgumentParser) -> Call:
@@ -111,7 +138,7 @@ def benchmark(parser: ArgumentParser) -> Call:
 
     All run in turn with the same weights, and their outputs are compared: those of mmpose, mmdet,
     mmseg, mmpretrain and timm. Writes Markdown, JSON and a picture. With a config of a host, a
-    whole file runs beside its inferencer, from a picture to the result.
+    whole file runs beside its inferencer and its plain export, from a picture to the result.
     """
     from mmhrnet.benchmark import CASES, INFERENCE, TRAINING, benchmark, benchmark_whole
     from mmhrnet.benchmark.gpu import prove
@@ -121,6 +148,8 @@ def benchmark(parser: ArgumentParser) -> Call:
     case = f'{", ".join(CASES)}, or a config of a host library; default: pose'
     parser.add_argument('case', nargs='?', default='pose', metavar='CASE', help=case)
     add(parser, '--checkpoint', help='weights of the config; default: random ones')
+    files = 'whole models in ONNX to run beside those of the config, such as int8 ones'
+    parser.add_argument('--files', nargs='+', default=[], metavar='FILE', help=files)
     add(parser, '--cfg-options')
     parser.add_argument('--arch', choices=list_archs(), default='w32')
     parser.add_argument(

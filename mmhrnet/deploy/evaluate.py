@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -44,25 +46,34 @@ def evaluate_file(
         ExportError: The file does not load, or is not a whole model.
     """
     shipped = load(checkpoint)
-    if 'task' not in shipped.metadata:
-        raise ExportError(
-            f'{checkpoint} is not a whole model: export it without --raw and --features'
-        )
-    runner = build_runner_of(make_config(config, **edits), None, split)
-    host, about = host_of(runner.cfg), shipped.metadata
-    size = list(input_size(runner.cfg))
+    runner = file_runner(make_config(config, **edits), shipped, checkpoint, split)
+    figures: Any = shipped.metadata.get('figures')
+    return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')), beside=figures)
+
+
+def file_runner(cfg: Config, shipped: Shipped, path: str | Path, split: Split = 'test') -> Runner:
+    """The runner of a test that takes the results of a file for those of the model.
+
+    Raises:
+        ConfigError: The file is for another task or size.
+        ExportError: It is not a whole model.
+    """
+    about = shipped.metadata
+    if 'task' not in about:
+        raise ExportError(f'{path} is not a whole model: export it without --raw and --features')
+    runner = build_runner_of(cfg, None, split)
+    host, size = host_of(runner.cfg), list(input_size(runner.cfg))
     if host.whole is None or about['task'] != host.task:
-        raise ConfigError(f'{checkpoint} is for {about["task"]}, the config for {host.task}')
+        raise ConfigError(f'{path} is for {about["task"]}, the config for {host.task}')
     if about['fixed_size'] and about['size'] != size:
         raise ConfigError(
-            f'{checkpoint} takes pictures of {about["size"]}, the config makes them {size}: give '
+            f'{path} takes pictures of {about["size"]}, the config makes them {size}: give '
             'the config that it was exported from'
         )
     step = partial(predict, host.whole, runner.model, shipped)
     runner.model.test_step = runner.model.val_step = step
-    runner.cfg.load_from = str(checkpoint)  # for the summary on the screen
-    figures: Any = about.get('figures')
-    return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')), beside=figures)
+    runner.cfg.load_from = str(path)  # for the summary on the screen
+    return runner
 
 
 def predict(whole: Whole, model: Any, shipped: Shipped, data: Mapping[str, Any]) -> Sequence[Any]:

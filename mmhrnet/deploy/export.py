@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from mmhrnet.deploy.archive import check_onnx, check_pt2
 from mmhrnet.deploy.necks import DeployHRNetV2p
 from mmhrnet.deploy.optimize import optimize
-from mmhrnet.deploy.rewrites import PORTABLE
+from mmhrnet.deploy.rewrites import PORTABLE, Rewrites
 from mmhrnet.errors import UserError
 from mmhrnet.files import beside
 from mmhrnet.models.checks import check_choice, is_count
@@ -85,6 +86,8 @@ def export(
     opset: int | None = None,
     sides: Sequence[int] = SIDES,
     check: Callable[[Shipped, Tensor], Check] | None = None,
+    rewrites: Rewrites | None = PORTABLE,
+    prepare: Callable[[nn.Module], None] = lambda _: None,
 ) -> list[Check]:
     """Writes the deploy form of a model into one file and checks it against the plain model.
 
@@ -98,6 +101,8 @@ def export(
         opset: Version of ONNX's operators, for 'onnx'; None is that of torch. TensorRT 8 takes 17.
         sides: The dimensions of height and width, where they may be free; none if they are fixed.
         check: Compares a loaded file with something else than ``model``, at a shape of input.
+        rewrites: Those of the deploy form; None writes the model as it stands.
+        prepare: Changes the deploy form in place before it is written, such as its precision.
 
     Returns:
         Differences at three shapes, or at the one that is fixed.
@@ -112,7 +117,8 @@ def export(
     options = {} if opset is None else {'opset': opset}
     model = model.eval()
     with torch.no_grad():
-        fast = optimize(model, PORTABLE)
+        fast = optimize(model, rewrites) if rewrites else model
+        prepare(fast)
         smallest = smallest_side(fast)
         program = trace(fast, images, smallest if dynamic else None, sides)
         shapes = check_shapes(images.shape, smallest, sides) if dynamic else [tuple(images.shape)]
@@ -186,12 +192,20 @@ def trace(
     """
     shapes = None if smallest is None else (_free_dimensions(images, smallest, sides),)
     try:
-        return torch.export.export(model, (images,), dynamic_shapes=shapes)
+        return _without_traces(torch.export.export(model, (images,), dynamic_shapes=shapes))
     except torch._dynamo.exc.UserError as error:
         raise ExportError(
             f'This model cannot be exported{"" if smallest is None else " with free sizes"}: '
             f'{str(error).splitlines()[0]} Try a fixed size (--static)'
         ) from error
+
+
+def _without_traces(program: ExportedProgram) -> ExportedProgram:
+    """Drops the lines of source code that each node came from, with the paths of this machine."""
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop('stack_trace', None)
+    return program
 
 
 def _free_dimensions(images: Tensor, smallest: int, sides: Sequence[int]) -> dict[int, Dim]:
@@ -245,12 +259,12 @@ def compare(model: nn.Module, shipped: Shipped, images: Tensor) -> Check:
     return check_error(tuple(images.shape), difference(found, expected))
 
 
-def check_error(shape: tuple[int, ...], error: float) -> Check:
+def check_error(shape: tuple[int, ...], error: float, tolerance: float = TOLERANCE) -> Check:
     """Raises an ExportError if a difference is above the tolerance."""
-    if not error <= TOLERANCE:
+    if not error <= tolerance:
         raise ExportError(
             f'The file differs from the model by {error:.1e} at {shape}, more than '
-            f'{TOLERANCE:.0e}; no file is written'
+            f'{tolerance:.0e}; no file is written'
         )
     return Check(shape, error)
 

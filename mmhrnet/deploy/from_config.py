@@ -33,6 +33,8 @@ from mmhrnet.deploy.export import (
     check_format,
     export,
 )
+from mmhrnet.deploy.precision import FLOAT32, Lower, check_lower, write_lower
+from mmhrnet.deploy.rewrites import PORTABLE, Rewrites
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import check_file
 from mmhrnet.hosts import find_host, host_of
@@ -80,6 +82,8 @@ def export_config(
     opset: int | None = None,
     bundle: str | Path | None = None,
     license: str = 'not stated',
+    rewrites: Rewrites | None = PORTABLE,
+    lower: Lower = FLOAT32,
 ) -> Path:
     """Writes the deploy form of a config's model into one file and prints how it was checked.
 
@@ -104,6 +108,8 @@ def export_config(
         opset: Version of ONNX's operators, for 'onnx'; None is that of torch.
         bundle: Folder for a whole model in 'onnx' with all that it needs to run; ``out`` is in it.
         license: That of the weights, for the README of the bundle.
+        rewrites: Those of the deploy form; None writes the host's own network as it stands.
+        lower: Precision of a whole model, and what it may cost.
 
     Returns:
         The file.
@@ -113,7 +119,10 @@ def export_config(
         ExportError: The model, format or machine does not allow it.
     """
     suffix = FORMATS[check_choice('format', format, FORMATS)].suffix
-    cfg, checkpoint = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
+    evaluates = lower.precision != FLOAT32.precision
+    cfg, checkpoint = make_config_for(
+        config, checkpoint, with_data=evaluates, swap=swap, cfg_options=cfg_options
+    )
     name = Path(cfg.filename).stem
     if bundle:
         _check_bundle(format, out, content)
@@ -124,6 +133,8 @@ def export_config(
     check_file(out)
     options = dict(flip_test=flip_test, probabilities=probabilities)
     content = _check_content(cfg, content, shape, **options)
+    if evaluates:
+        check_lower(lower, content, format)
     size = (shape[0], shape[-1]) if shape else input_size(cfg)
     if not (shape or static or (content == 'whole' and host_of(cfg).fixed_size(cfg))):
         size = (max(size[0], EXAMPLE), max(size[1], EXAMPLE))
@@ -135,18 +146,21 @@ def export_config(
         job = _tensors(cfg, weights, device, (batch, *size), with_head=content == 'raw')
     about = dict(config=name, **job.about, **_origin(weights), figures=figures)
     about['shape'] = list(job.images.shape) if static else 'free'
-    checks = export(
+    write = partial(
+        export,
         job.model,
         job.images,
-        out,
-        format=format,
         dynamic=not static,
-        metadata=about,
         opset=opset,
         sides=job.sides,
-        check=job.check,
+        rewrites=rewrites,
     )
-    _print(out, checks)
+    if job.check is None or not evaluates:
+        checks = write(out, format=format, metadata=about, check=job.check)
+    else:
+        checks = write_lower(cfg, write, out, format, about, job.check, lower)
+    if checks:
+        _print(out, checks)
     if bundle:
         for path in write_bundle(out, license):
             CONSOLE.print(str(path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +25,15 @@ def unit_of_module(module: ConvModule, rewrites: Rewrites) -> ConvUnit:
     Raises:
         ConfigError: Another order or activation.
     """
-    relu = module.with_activation
-    if module.order != ('conv', 'norm', 'act') or (relu and type(module.activate) is not nn.ReLU):
+    if not _has_form(module):
         raise ConfigError(f'Only convolution, norm and ReLU have a deploy form, not {module}')
     norm = module.norm if module.with_norm else None
-    return ConvUnit(module.conv, norm, relu, rewrites)
+    return ConvUnit(module.conv, norm, module.with_activation, rewrites)
+
+
+def _has_form(module: ConvModule) -> bool:
+    plain = not module.with_activation or type(module.activate) is nn.ReLU
+    return plain and module.order == ('conv', 'norm', 'act')
 
 
 class Mixing(nn.Module):
@@ -61,6 +67,28 @@ def _split(conv: nn.Conv2d, channels: Sequence[int], rewrites: Rewrites) -> list
         parts.append(ConvUnit(part, None, False, rewrites))
         bias = None
     return parts
+
+
+def rewrite_concatenation(model: nn.Module, rewrites: Rewrites) -> None:
+    """Lets the heads of mmseg that are HRNetV2 in themselves mix as :class:`HRNetV2` does.
+
+    These are ``FCNHead(input_transform='resize_concat', kernel_size=1)`` on all maps, in place.
+    """
+    for whole in model.modules():
+        widths = getattr(getattr(whole, 'backbone', None), 'out_channels', ())
+        heads: list[Any] = [part for part in whole.modules() if type(part).__name__ == 'FCNHead']
+        for head in filter(partial(_mixes, widths), heads):
+            head.convs[0] = Mixing(head.convs[0], widths, head.align_corners, rewrites)
+            head.input_transform = 'multiple_select'  # the maps as they are
+
+
+def _mixes(widths: Sequence[int], head: Any) -> bool:
+    """Whether the first convolution of a head, 1x1, takes all maps side by side."""
+    first = next(head.convs.children(), None)
+    if head.input_transform != 'resize_concat' or not isinstance(first, ConvModule):
+        return False
+    ordered = first.in_channels == sum(widths) and [*head.in_index] == [*range(len(widths))]
+    return ordered and first.kernel_size == (1, 1) and _has_form(first)
 
 
 class DeployHRNetV2(nn.Module):

@@ -13,7 +13,12 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 from mmhrnet.deploy.backbone import rewrite_backbone
-from mmhrnet.deploy.necks import DeployHRNetV2, DeployHRNetV2p, rewrite_classifier
+from mmhrnet.deploy.necks import (
+    DeployHRNetV2,
+    DeployHRNetV2p,
+    rewrite_classifier,
+    rewrite_concatenation,
+)
 from mmhrnet.deploy.rewrites import Rewrites
 from mmhrnet.deploy.units import ConvUnit, fold
 from mmhrnet.errors import ConfigError
@@ -59,7 +64,10 @@ def optimize(
             f'{type(model).__name__} contains no part of mmhrnet to optimize: set the type of the '
             "backbone in its config to 'mmhrnet.HRNet'"
         )
-    model = _rewrite((model if inplace else deepcopy(model)).eval(), rewrites)
+    model = (model if inplace else deepcopy(model)).eval()
+    if rewrites.commute_upsampling:
+        rewrite_concatenation(model, rewrites)
+    model = _rewrite(model, rewrites)
     if rewrites.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

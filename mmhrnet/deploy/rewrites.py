@@ -15,10 +15,10 @@ class Rewrites:
     Attributes:
         channels_last: Weights and activations in NHWC order, which kernels prefer.
         fold_norms: BatchNorm's scale and shift become the weight and bias of its convolution.
-        fused_kernels: On a CPU in float32, oneDNN adds, applies ReLU and writes in one pass, with
-            weights packed for the size of the input. On a GPU (Ampere or newer), cuDNN adds the
-            bias and the shortcut and applies ReLU in the kernel of the convolution. Elsewhere, with
-            gradients, under autocast and under torch.compile, plain operations run.
+        fused_kernels: On a CPU in float32 or bfloat16, oneDNN adds, applies ReLU and writes in one
+            pass, with weights packed for the size of the input. On a GPU (Ampere or newer), cuDNN
+            adds the bias and the shortcut and applies ReLU in the kernel of the convolution.
+            Elsewhere, with gradients, under autocast and under torch.compile, plain operations run.
         nested_upsampling: Nearest upsampling octave by octave, adding on the way, so that most
             additions happen on small maps.
         commute_upsampling: The 1x1 convolution of HRNetV2 and HRNetV2p before the upsampling and
@@ -45,7 +45,6 @@ class Rewrites:
 PORTABLE = Rewrites(
     fused_kernels=False,
     nested_upsampling=False,
-    commute_upsampling=False,
     banded_upsampling=False,
     convolved_pooling=True,
 )

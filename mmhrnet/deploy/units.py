@@ -98,12 +98,17 @@ def _onednn_takes(x: Tensor) -> bool:
     return bool(
         not torch.compiler.is_compiling()
         and x.is_cpu
-        and x.dtype == torch.float32
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and has_bf16()))
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled('cpu')
         and torch._C._get_mkldnn_enabled()
         and ONEDNN
     )
+
+
+@cache
+def has_bf16() -> bool:
+    return ONEDNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _cudnn_takes(x: Tensor) -> bool:

@@ -24,9 +24,9 @@ def add_upsampled(
             ``align_corners``, no gradient.
         relu: Apply ReLU to the sum.
     """
-    factors = [_factor(y, x) for x in maps]
     plain = align_corners or torch.compiler.is_compiling() or torch.is_grad_enabled()
-    if not banded or plain or not all(factors):
+    factors = [0] if plain or not banded else [_factor(y, x) for x in maps]
+    if not all(factors):
         for x in maps:
             y = y.add_(_bilinear(x, y.shape[2:], align_corners))
         return y.relu_() if relu else y

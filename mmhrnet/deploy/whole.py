@@ -20,7 +20,14 @@ from mmhrnet.config.weights import check_complete
 from mmhrnet.datasets.scene import draw_scene
 from mmhrnet.deploy import decode, detect
 from mmhrnet.deploy.decode import Decoder
-from mmhrnet.deploy.export import Check, ExportError, Shipped, check_error, difference
+from mmhrnet.deploy.export import (
+    TOLERANCE,
+    Check,
+    ExportError,
+    Shipped,
+    check_error,
+    difference,
+)
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import host_of
 from mmhrnet.hosts.whole import Outputs, Whole, read_steps
@@ -52,6 +59,7 @@ class WholeModel(nn.Module):
     ) -> None:
         super().__init__()
         self.net, self.decoder, self.divisor = net, decoder, divisor
+        self.dtype = torch.float32
         self.to_bgr = normal.channels == 'BGR'
         self.register_buffer('mean', torch.tensor(normal.mean, dtype=torch.float32))
         self.register_buffer('std', torch.tensor(normal.std, dtype=torch.float32))
@@ -65,11 +73,22 @@ class WholeModel(nn.Module):
             )  # torch.export simplifies what follows from this form, not from -side % d
             height, width = ((side + d - 1) // d * d - side for side in image.shape[1:3])
             x = F.pad(x, (0, width, 0, height))
-        return self.decoder(self.both(x) if self.decoder.flips else self.net(x), image.shape[1:3])
+        return self.decoder(self.both(x) if self.decoder.flips else self.maps(x), image.shape[1:3])
+
+    def halve(self, dtype: torch.dtype) -> None:
+        """Lets the network compute in half precision; what is before and behind it does not."""
+        model = self.net.model
+        parts = [self.net] if self.decoder.takes_head else [model.backbone, model.neck]
+        self.dtype = dtype
+        for part in parts:
+            part.to(dtype)
+
+    def maps(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(y.float() for y in self.net(x.to(self.dtype)))
 
     def both(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the head returns for images and their mirror images, averaged."""
-        pairs = [y.unflatten(0, (2, -1)) for y in self.net(torch.cat([x, x.flip(-1)]))]
+        pairs = [y.unflatten(0, (2, -1)) for y in self.maps(torch.cat([x, x.flip(-1)]))]
         own, mirrored = (tuple(pair[side] for pair in pairs) for side in (0, 1))
         return self.decoder.merge(own, mirrored)
 
@@ -154,7 +173,9 @@ def _decoder(
     return DECODERS[name](**options, **more)
 
 
-def compare(built: Built, shipped: Shipped, images: Tensor) -> Check:
+def compare(
+    built: Built, shipped: Shipped, images: Tensor, *, tolerance: float = TOLERANCE
+) -> Check:
     """Runs a file and the host's own prediction on a photo and drawn scenes.
 
     Raises:
@@ -173,7 +194,7 @@ def compare(built: Built, shipped: Shipped, images: Tensor) -> Check:
         raise ExportError(f'The file returns {sizes[0]} instead of {sizes[1]}; no file is written')
     found, expected = _steady({name: found[name] for name in names}, expected)
     pairs = [(found[name], expected[name]) for name in names]
-    return check_error(tuple(images.shape), difference(*zip(*pairs)))
+    return check_error(tuple(images.shape), difference(*zip(*pairs)), tolerance)
 
 
 def _steady(found: Outputs, expected: Outputs) -> tuple[Outputs, Outputs]:
