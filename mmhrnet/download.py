@@ -36,9 +36,9 @@ SPARE = 100_000_000  # bytes of the disk that a download leaves free
 UNKNOWN_SIZE = 2 << 30  # bytes that are expected, at most, of a file of unknown size
 
 # --disable leaves ~/.curlrc out; a connection below 1 kB/s for 30 seconds is cut.
-CURL = """curl --disable --fail --location --silent --show-error --user-agent mmhrnet
+CURL = """curl --disable --globoff --fail --location --silent --show-error --user-agent mmhrnet
     --speed-limit 1000 --speed-time 30 --write-out %{stderr}\\n%{http_code}"""
-CONNECT = 30  # seconds to wait for a server
+CONNECT = (30, 10)  # seconds to wait for a connection: patiently, and where others may have it
 CURL_NAME = re.compile(r'curl: \(\d+\) ')  # before its messages
 CURL_NO_RANGE, CURL_TOO_LARGE = 33, 63  # exit codes
 CURL_SILENT = (5, 6, 7, 28, 35, 52)  # no name, no connection, no answer
@@ -81,15 +81,11 @@ class Remote(Protocol):
     def checksum(self) -> str | None: ...
 
 
-def transfer(
-    file: Remote, part: Path, *, attempts: int = ATTEMPTS, connect: int = CONNECT, show: bool = True
-) -> None:
+def transfer(file: Remote, part: Path, *, quick: bool = False, show: bool = True) -> None:
     """Brings a file, or the rest of it, to ``part``; nothing checks it.
 
     Args:
-        attempts: In a row that bring no new byte.
-        connect: Seconds to wait for a connection; a server that does not answer within them is
-            asked again only if ``attempts`` say so.
+        quick: Wait 10 seconds for a connection, not 30, and once; the caller knows other servers.
         show: Draw a progress bar, on a terminal.
 
     Raises:
@@ -97,11 +93,11 @@ def transfer(
             continued.
     """
     best = failures = 0
-    while failure := _attempt(file, part, connect, show):
+    while failure := _attempt(file, part, CONNECT[quick], show):
         size = failure.kept
         failures = 1 if size > best else failures + 1
         best = max(best, size)
-        if failures >= attempts or not failure.passing:
+        if failures >= ATTEMPTS or not failure.passing or (quick and failure.silent):
             raise failure
         time.sleep(min(PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
 

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from mmhrnet.cli import main
 from mmhrnet.config.build import input_size
+from mmhrnet.config.check import pretrained
 from mmhrnet.hub.published import (
     metafile_models,
     model_tables,
@@ -22,6 +23,7 @@ from mmhrnet.hub.published import (
 from mmhrnet.models import ARCHS
 from mmhrnet.walk import dicts
 from mmhrnet.zoo.complexity import Complexity, count_config
+from mmhrnet.zoo.weights import find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('mm*/*.py'))
@@ -57,6 +59,8 @@ def test_resolves_the_same_when_inherited_and_counts_as_said(path: Path, tmp_pat
     cfg = Config.fromfile(path)
     assert Config.fromfile(child).to_dict() == cfg.to_dict()
     assert not any('extra' in part for part in dicts(cfg.model))
+    known = {weight.url for weight in find_weights()}
+    assert {weight.url for weight in find_weights(pretrained(cfg.model))} <= known
     said = next(model for model in metafile_models() if model['Name'] == path.stem)['Metadata']
     complexity = counted(cfg)
     assert (said['Parameters'], said['FLOPs']) == (complexity.params, complexity.macs)

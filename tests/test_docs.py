@@ -46,6 +46,8 @@ TWO_IMAGES = ['test_dataloader.dataset.indices=2']
 NOT_RUN = {  # the reason, by how the command begins
     'make': 'it is what runs these tests, or hours',
     'python tools/download_dataset.py coco': 'gigabytes of downloads',
+    'python -m mmhrnet weights fetch': 'downloads; test_fetch.py runs it on a server of its own',
+    'python -m mmhrnet weights bundle': 'gigabytes of downloads',
     'python tools/benchmark.py --gpu': 'it needs a GPU; test_gpu.py runs it on a CPU',
     'python -m mmhrnet run': 'needs a checkout of MMDetection; test_bridges.py runs a script',
 }

@@ -290,7 +290,7 @@ def test_a_command_that_is_not_there() -> None:
 
 
 def test_every_tool_is_a_command_with_its_own_name() -> None:
-    assert set(cli.COMMANDS) - set(TOOLS) == {'models', 'mini', 'doctor', 'run'}
+    assert set(cli.COMMANDS) - set(TOOLS) == {'models', 'weights', 'mini', 'doctor', 'run'}
     assert sorted(TOOLS.values()) == sorted(path.name for path in (ROOT / 'tools').glob('*.py'))
 
 

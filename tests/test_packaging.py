@@ -31,6 +31,7 @@ def test_wheel_carries_configs_and_tools(tmp_path: Path) -> None:
         'mmhrnet/.mim/model-index.yml',
         'mmhrnet/.mim/tools/train.py',
         'mmhrnet/.mim/configs/mmdet/metafile.yml',
+        'mmhrnet/.mim/configs/mmdet/weights.yml',
         'mmhrnet/.mim/configs/mmdet/faster_rcnn_hrnetv2p_w32.py',
         'mmhrnet/.mim/configs/_base_/models/hrnetv2p_w32.py',
         'mmhrnet/py.typed',

@@ -255,12 +255,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.T
 
 @pytest.mark.parametrize('options', [{}, {'features_only': True}, {'num_classes': 5}])
 def test_a_tag_fetches_the_weights_of_timm(
-    weights: tuple, options: dict, monkeypatch: pytest.MonkeyPatch
+    weights: tuple, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        'huggingface_hub.hf_hub_download', lambda *args: asked.append(args) or str(weights[1])
+        'huggingface_hub.hf_hub_download', lambda *args, **_: asked.append(args) or str(weights[1])
     )
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     for name in (f'{SMALL}.ms_in1k', SMALL):
         model = mmhrnet.create_model(name, pretrained=True, **options)
         conv = getattr(model, 'backbone', model).conv1
@@ -273,15 +274,17 @@ def test_a_tag_fetches_the_weights_of_timm(
 
 @pytest.mark.parametrize('installed', [True, False])
 def test_weights_of_timm_that_cannot_be_downloaded_name_the_file(
-    installed: bool, monkeypatch: pytest.MonkeyPatch
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: str) -> str:
+    def fail(*_: str, **__: object) -> str:
         raise FileNotFoundError('no network\nand more')
 
     monkeypatch.setattr('huggingface_hub.hf_hub_download', fail)
     if not installed:
         monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-    message = r'model\.safetensors of timm/hrnet_w18\.ms_in1k.*huggingface_hub.*checkpoint=PATH'
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    reason = 'no network' if installed else 'huggingface_hub is not installed: pip install it'
+    message = rf'hf://timm/hrnet_w18\.ms_in1k: {reason}\. Set MMHRNET_WEIGHTS to a folder'
     with pytest.raises(CheckpointError, match=message) as error:
         mmhrnet.create_model('hrnet_w18.ms_in1k', pretrained=True)
     assert '\n' not in str(error.value)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from mmhrnet.checkpoints.fetching import FetchError
 from mmhrnet.datasets.images import read_image
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
@@ -147,6 +148,13 @@ def test_a_bug_is_in_the_log_and_not_on_the_page(
 )
 def test_messages_name_no_folder_and_no_variable_of_the_server(text: str, shown: str) -> None:
     assert for_visitors(ConfigError(text), [Path('/a b/runs'), Path('/a b')]) == shown
+
+
+def test_places_of_weights_are_for_those_who_run_the_server() -> None:
+    error = ConfigError('The weights a cannot be loaded: b cannot be fetched:\n  http://mirror: no')
+    error.__cause__ = FetchError('b')
+    shown = 'The weights a cannot be loaded: b cannot be fetched'
+    assert for_visitors(error, []).startswith(f'{shown}. Choose weights of this machine')
 
 
 def test_what_cannot_be_downloaded_is_shown_whole() -> None:

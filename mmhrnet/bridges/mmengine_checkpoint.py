@@ -5,7 +5,8 @@ its own checkpoints then fail to load (their message hub contains HistoryBuffers
 with older torch, and for downloads with any torch, they may run code. Newer mmengine loads what is
 not safe all the same, with ``weights_only=False``. So this bridge is always active:
 ``mmhrnet.checkpoints.load`` stands behind mmengine's local and object-storage loaders, behind its
-downloads, and behind the function by which newer mmengine loads whatever it loads.
+downloads, and behind the function by which newer mmengine loads whatever it loads. Downloads look
+in several places and check what they get (:mod:`mmhrnet.checkpoints.fetching`); ``hf://`` is one.
 
 The config in a checkpoint is data too. MMEngine's runners execute ``meta['config']``, which
 trainings of before 2022 wrote, so it is removed from what they load. An inferencer without a
@@ -61,6 +62,7 @@ def _load_safely(module: ModuleType) -> None:
     register = module.CheckpointLoader.register_scheme
     register('', load_from_local, force=True)
     register([r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], load_from_ceph, force=True)
+    register('hf://', load_from_hub, force=True)
     module.__dict__['load_url'] = load_url
     if hasattr(module, '_safe_torch_load'):
         module.__dict__['_safe_torch_load'] = load_any
@@ -177,6 +179,10 @@ def load_from_ceph(
 
     data = get_file_backend(filename, backend_args={'backend': backend}).get(filename)
     return load_any(BytesIO(data), map_location, name=filename)
+
+
+def load_from_hub(filename: str, map_location: MAP_LOCATION = None) -> object:
+    return load_url(filename, map_location=map_location)
 
 
 def load_url(

@@ -2,11 +2,12 @@
 
 from mmhrnet.checkpoints.config_text import config_of, read_config, settings_of
 from mmhrnet.checkpoints.convert import Report, convert, fit, summary
+from mmhrnet.checkpoints.fetching import load_url
 from mmhrnet.checkpoints.find import CHOICE, state_of, unwrap
 from mmhrnet.checkpoints.handed_on import read_ahead, take
 from mmhrnet.checkpoints.left_random import left_random, note_random
 from mmhrnet.checkpoints.names import FORMS, recognise
-from mmhrnet.checkpoints.safe import CheckpointError, allow, load, load_url, save
+from mmhrnet.checkpoints.safe import CheckpointError, allow, load, save
 from mmhrnet.checkpoints.values import SAFE_TYPES
 
 __all__ = [

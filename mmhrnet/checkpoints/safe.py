@@ -23,7 +23,6 @@ from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -113,18 +112,6 @@ def load(
         return _load_safetensors(source, map_location)
     with Path(source).open('rb') as file:
         return _read(file, map_location, name or str(source))
-
-
-def load_url(
-    url: str, model_dir: str | None = None, map_location: MAP_LOCATION = None, progress: bool = True
-) -> Any:
-    """Downloads a checkpoint into torch's cache and reads it like :func:`load`."""
-    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / Path(urlparse(url).path).name
-    if not path.exists():
-        torch.hub.download_url_to_file(url, str(path), progress=progress)
-    return load(path, map_location)
 
 
 def _load_safetensors(path: str | Path, map_location: MAP_LOCATION) -> Mapping[str, object]:

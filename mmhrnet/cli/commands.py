@@ -10,7 +10,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Callable
 
-from mmhrnet.cli.environment import config, data, doctor, mini, models, run
+from mmhrnet.cli.environment import config, data, doctor, mini, models, run, weights
 from mmhrnet.cli.look import browse, demo, streams, web
 from mmhrnet.cli.options import Call
 from mmhrnet.cli.ship import benchmark, convert, export, flops, publish
@@ -20,7 +20,7 @@ GROUPS: dict[str, tuple[Callable[[ArgumentParser], Call], ...]] = {
     'Train and test': (train, test, zoo, logs),
     'Look': (demo, web, streams, browse),
     'Ship': (export, convert, publish, benchmark, flops),
-    'Models and data': (models, config, data, mini),
+    'Models and data': (models, config, weights, data, mini),
     'Environment': (doctor, run),
 }
 COMMANDS = {command.__name__: command for group in GROUPS.values() for command in group}

@@ -64,6 +64,58 @@ def data(parser: ArgumentParser) -> Call:
     return call
 
 
+def weights(parser: ArgumentParser) -> Call:
+    """List, fetch, verify or bundle the weights that configs need.
+
+    list    what is needed, and what of it is here
+    fetch   download what is missing into torch's cache
+    verify  read what is here again, and compare its SHA-256
+    bundle  fetch, and write a folder for MMHRNET_WEIGHTS: mmhrnet weights bundle DIR CONFIG ...
+    """
+    parser.add_argument('action', choices=['list', 'fetch', 'verify', 'bundle'])
+    parser.add_argument(
+        'what',
+        nargs='*',
+        metavar='CONFIG',
+        help="config, URL, or pattern of names like '*w32*'; list and verify take all by default",
+    )
+    parser.add_argument('--all', action='store_true', help='fetch or bundle all weights')
+    parser.add_argument(
+        '--write',
+        action='store_true',
+        help='with verify: fill in weights.yml what is not known yet, in a checkout',
+    )
+
+    def call(action: str, what: list[str], all: bool, write: bool) -> None:
+        from mmhrnet.zoo import weights
+
+        _check_weights(parser, action, what, all, write)
+        if action == 'list':
+            weights.list_weights(what)
+        elif action == 'verify':
+            weights.verify_weights(what, write=write)
+        elif action == 'fetch':
+            weights.fetch_weights(what)
+        else:
+            weights.fetch_weights(what[1:], bundle=what[0])
+
+    return call
+
+
+def _check_weights(
+    parser: ArgumentParser, action: str, what: list[str], all: bool, write: bool
+) -> None:
+    """Ends with one line where arguments do not fit the action."""
+    fetches = action in ('fetch', 'bundle')
+    if action == 'bundle' and not what:
+        parser.error('bundle: name the folder to write')
+    named = what[action == 'bundle' :]
+    if fetches and bool(named) == all:
+        parser.error(f'{action}: name configs or patterns, or give --all')
+    if (all and not fetches) or (write and action != 'verify'):
+        parser.error(f'{action} takes no {"--write" if write else "--all"}')
+
+
 def mini(parser: ArgumentParser) -> Call:
     """Write the embedded mini data set."""
     parser.add_argument('--out', required=True, help='folder to write')

@@ -86,10 +86,11 @@ NO_DATA = """Four ways out:
 NO_PERSONS = """
 Person detections are a download of mmpose. To test without them, on the annotated boxes:
   --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None"""
-NO_WEIGHTS = """Three ways out:
+NO_WEIGHTS = """Ways out:
   --from-scratch  random weights, and norms that learn their own statistics
   --cfg-options model.backbone.init_cfg.checkpoint=PATH  a checkpoint on this machine
-  a network connection, once: the file then stays in torch's cache"""
+  a network connection, once: the file then stays in torch's cache
+  MMHRNET_WEIGHTS=DIR  a folder that `mmhrnet weights bundle DIR` wrote where there is a network"""
 
 
 def check_run(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
@@ -127,7 +128,7 @@ def check_paths(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> None:
 
 def check_weights(cfg: Config) -> None:
     """Downloads the weights to start from; a ConfigError if they cannot be loaded."""
-    for checkpoint in _pretrained(cfg.model):
+    for checkpoint in pretrained(cfg.model):
         try:
             CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
         except (OSError, CheckpointError) as error:
@@ -352,7 +353,8 @@ def _paths(dataset: ConfigDict) -> Iterator[Path]:
             yield Path(path)
 
 
-def _pretrained(model: ConfigDict) -> list[str]:
+def pretrained(model: ConfigDict) -> list[str]:
+    """Files, URLs and names of the weights that the parts of a model start from."""
     inits = [m.init_cfg for m in dicts(model) if isinstance(m.get('init_cfg'), dict)]
     named = {init.checkpoint for init in inits if init.get('type') == 'Pretrained'}
     named |= {m.pretrained for m in dicts(model) if isinstance(m.get('pretrained'), str)}

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.model import initialize
 from torch import nn
 
-from mmhrnet.checkpoints import CheckpointError, fit, unwrap
+from mmhrnet.checkpoints import fit, unwrap
 from mmhrnet.errors import ConfigError, listed
 from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier, Pooling
 from mmhrnet.hub.features import STREAMS, Features, Location
@@ -90,7 +90,7 @@ def create_model(
         output_stride: 32 is the only one that can be built.
         in_channels: Channels of the input, 3 if not given; pretrained weights are adapted.
         in_chans: The same under timm's name.
-        checkpoint: Path or URL of weights of any published form, timm's for example.
+        checkpoint: Path, URL or ``hf://org/repo`` of weights of any published form, such as timm's.
         backbone_options: Arguments of ``mmhrnet.HRNet``.
 
     Raises:
@@ -168,15 +168,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
 def _read(source: str) -> Mapping[str, object]:
     from mmengine.runner import CheckpointLoader
 
-    try:
-        return CheckpointLoader.load_checkpoint(source, map_location='cpu', logger='silent')
-    except OSError as error:
-        if '://' not in source:
-            raise
-        raise CheckpointError(
-            f'The weights {source} cannot be downloaded: {error}. Download them where there is a '
-            'network and give the file: create_model(..., checkpoint=PATH)'
-        ) from error
+    return CheckpointLoader.load_checkpoint(source, map_location='cpu', logger='silent')
 
 
 def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str | Path | None:
@@ -185,7 +177,7 @@ def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str 
     if checkpoint is not None:
         raise ConfigError('Give either pretrained=True or checkpoint')
     if name.timm:
-        return _of_timm(name.timm)
+        return f'hf://timm/{name.timm}'
     weights = imagenet_weights()
     if name.arch not in weights:
         raise ConfigError(
@@ -198,21 +190,6 @@ def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str 
 def _hint(arch: str) -> str:
     names = weights_of_timm(arch)
     return f'timm has {listed(names)}; ' if names else ''
-
-
-def _of_timm(name: str) -> str:
-    """Path of timm's weights, fetched from the Hugging Face Hub or its cache."""
-    file = f'model.safetensors of timm/{name} on the Hugging Face Hub'
-    try:
-        from huggingface_hub import hf_hub_download
-
-        return hf_hub_download(f'timm/{name}', 'model.safetensors')
-    except (ImportError, OSError) as error:
-        reason = error if isinstance(error, ImportError) else str(error).partition('\n')[0]
-        raise CheckpointError(
-            f'{file} cannot be downloaded: {reason}. Install huggingface_hub, or download the file '
-            'where there is a network and give it: create_model(..., checkpoint=PATH)'
-        ) from error
 
 
 def _channels(in_channels: int | None, in_chans: int | None) -> int:

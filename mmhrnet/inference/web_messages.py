@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.error import URLError
 
+from mmhrnet.checkpoints.fetching import FetchError
 from mmhrnet.datasets.images import ImageError
 from mmhrnet.errors import UserError
 
@@ -29,7 +30,8 @@ def for_visitors(error: UserError, folders: Iterable[Path]) -> str:
         folders: Folders of the server whose names may have spaces. Only the last part of any
             absolute path stays.
     """
-    text = str(error)
+    offline = isinstance(error.__cause__, (URLError, FetchError))
+    text = str(error).partition('\n')[0] if offline else str(error)  # then the places follow
     names = {str(name) for folder in folders for name in (folder, folder.resolve())}
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(f'{name}/', '/')
@@ -38,7 +40,7 @@ def for_visitors(error: UserError, folders: Iterable[Path]) -> str:
     text = ' '.join(shown).rstrip('.;: ')
     if isinstance(error, ImageError):
         text = f'{text}. {OTHER_FILE}'
-    elif isinstance(error.__cause__, URLError):
+    elif offline:
         text = f'{text}. {OFFLINE}'
     elif shown != clauses:
         text = f'{text}. {ASK}' if text else ASK
