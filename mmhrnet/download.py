@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import re
@@ -175,6 +176,10 @@ def digest_of(path: Path, algorithm: str = 'sha256') -> str:
 
 
 def set_aside(file: Path, path: Path) -> Path:
-    """Renames a wrong file to ``<name of path>.bad``, or a number more if there is one already."""
+    """Renames a wrong file to ``<name of path>.bad``, with a number if another file has that name.
+
+    The same content is kept once, however often a server gives it.
+    """
     names = (path.with_name(f'{path.name}.bad{number or ""}') for number in count())
-    return file.replace(next(name for name in names if not name.exists()))
+    free = (n for n in names if not n.exists() or filecmp.cmp(n, file, shallow=False))
+    return file.replace(next(free))

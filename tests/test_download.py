@@ -113,6 +113,14 @@ def test_a_file_that_changed_between_two_runs_is_set_aside(
     assert get(server, tmp_path).read_bytes() == BODY
 
 
+def test_wrong_files_are_all_kept_but_the_same_only_once(tmp_path: Path) -> None:
+    for content in (b'one', b'two', b'one', b'two'):
+        (tmp_path / 'part').write_bytes(content)
+        curl.set_aside(tmp_path / 'part', tmp_path / 'file')
+    assert names(tmp_path) == ['file.bad', 'file.bad1']
+    assert (tmp_path / 'file.bad').read_bytes() == b'one'
+
+
 @pytest.mark.parametrize('ignores_range', [True, False])
 def test_a_complete_part_is_only_checked(
     ignores_range: bool, server: Server, tmp_path: Path
