@@ -197,8 +197,8 @@ class Model:
 
         Args:
             image: BGR as OpenCV reads it, (H, W, 3) uint8.
-            boxes: For pose: left, top, right and bottom of each person in pixels, (P, 4). Without
-                them, the whole picture is one person.
+            boxes: For top-down pose: left, top, right and bottom of each person in pixels, (P, 4).
+                Without them, the whole picture is one person.
 
         Returns:
             What ``mmhrnet demo`` writes as JSON; for segmentation, ``label_map`` is the class of
@@ -271,6 +271,8 @@ class TopDown:
             raise ModelError(f'The detector must be a file for detection, not for {found}')
         if task != 'pose':
             raise ModelError(f'A detector finds persons for a model for pose, not for {task}')
+        if finds_persons(self.pose):
+            raise ModelError('This model finds the persons itself: leave the detector out')
         if PERSON not in (self.detector.about['classes'] or [PERSON]):
             raise ModelError(f"The detector has no class '{PERSON}'")
 
@@ -495,7 +497,11 @@ def decode_mask(code: Settings) -> np.ndarray:
 
 
 def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Record:
-    """The joints of the person in each box."""
+    """The joints of the person in each box, or of those that the model finds itself."""
+    if finds_persons(model):
+        if boxes is not None:
+            raise ModelError('This model finds the persons itself: give it no boxes')
+        return _list_persons(model, find_persons(model, image))
     height, width = image.shape[:2]
     given = [[0, 0, width, height]] if boxes is None else boxes
     boxes = np.asarray(given, np.float32).reshape(-1, 4)
@@ -513,9 +519,80 @@ def find_joints(model: Model, image: np.ndarray, boxes: np.ndarray | None) -> Re
             'keypoint_scores': outputs['scores'].tolist(),
         }
         found.append({**one, 'bbox': box.tolist(), 'bbox_score': 1.0})
+    return _list_persons(model, found)
+
+
+def _list_persons(model: Model, found: list[Record]) -> Record:
     names = model.about['keypoints']
     record = {**XYXY, **({'keypoint_names': names} if names else {})}
     return {**record, 'found': round_numbers(found)}
+
+
+def finds_persons(model: Model) -> bool:
+    """Whether a model finds the joints of all persons of a picture at once."""
+    return 'suppression' in model.about
+
+
+def find_persons(model: Model, image: np.ndarray) -> list[Record]:
+    """The joints of each person in a picture."""
+    (step,) = model.about['steps']
+    shown, centre, scale = resize_for_persons(image, step)
+    outputs = _run_one(model, shown)
+    there = outputs['instance_scores'][0] != 0
+    joints, scores, ranks = (outputs[name][0][there] for name in model.about['outputs'])
+    kept = drop_near(joints, ranks, **model.about['suppression'])
+    joints = joints[kept] / np.array(shown.shape[1::-1]) * scale + centre - 0.5 * scale
+    return [
+        {'keypoints': places.tolist(), 'keypoint_scores': values.tolist()}
+        for places, values in zip(joints.astype(np.float32), scores[kept])
+    ]
+
+
+def resize_for_persons(
+    image: np.ndarray, step: Settings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Brings a picture into a size, or around it, of sides that a factor divides.
+
+    Returns:
+        The input, and the centre and the size of what it shows in pixels of the picture, (2,).
+    """
+    (h, w), factor, expands = image.shape[:2], step['size_factor'], step['resize_mode'] == 'expand'
+    limits = [-(-side // factor) * factor for side in step['input_size']]
+    choose = max if expands else min
+    exact = choose(limits[0], limits[1] * (w / h)), choose(limits[1], limits[0] / (w / h))
+    size = [int(np.ceil(side / factor) * factor) for side in exact] if expands else limits
+    sides = np.array([w, h])
+    if step['use_udp']:
+        centre, scale = ((sides - 1.0) / 2).astype(np.float32), sides.astype(np.float32)
+        matrix = _udp_matrix(centre, scale, exact)
+    else:
+        centre = (sides / 2).astype(np.float32)
+        scale = (sides * np.array(size) / exact).astype(np.float32)
+        matrix = _matrix(centre, scale, size)
+    return warp(image, matrix, size), centre, scale
+
+
+def drop_near(
+    joints: np.ndarray, ranks: np.ndarray, distance: float, near: int | None, most: int
+) -> list[int]:
+    """Indices of persons (P, K, 2) that share few places with better ones, best first."""
+    if not len(joints) or distance <= 0:
+        return [*range(len(joints))]
+    extents = np.linalg.norm(joints.max(1) - joints.min(1), axis=1)
+    gaps = np.linalg.norm(joints[:, None] - joints, axis=3)
+    limit = joints.shape[1] // 2 if near is None else near
+    close = (gaps < (extents * distance)[:, None, None]).sum(2) > limit
+    np.fill_diagonal(close, True)  # also where all joints are in one place
+    kept, dropped = [], np.zeros(len(joints), bool)
+    for index in np.argsort(ranks)[::-1]:
+        group = close[index].nonzero()[0]
+        best = group[ranks[group].argmax()]
+        if not (dropped[index] or dropped[best]):
+            kept.append(int(best))
+            dropped |= close[index]
+    if 0 < most < len(kept):
+        kept = [kept[i] for i in np.argsort(ranks[kept])[::-1][:most]]
+    return kept
 
 
 def _in_batches(
@@ -555,7 +632,7 @@ def _matrix(centre: np.ndarray, scale: np.ndarray, size: Sequence[int]) -> np.nd
     return np.linalg.solve(np.hstack([source, np.ones((3, 1))]), target).T
 
 
-def _udp_matrix(centre: np.ndarray, scale: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def _udp_matrix(centre: np.ndarray, scale: np.ndarray, size: Sequence[float]) -> np.ndarray:
     """The same, from the centre of the first pixel to that of the last."""
     matrix = np.zeros((2, 3), np.float32)
     for axis in (0, 1):

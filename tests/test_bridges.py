@@ -22,6 +22,7 @@ from mmhrnet.bridges import (
     host_bounds,
     install_bridges,
     mmpose_circles,
+    mmpose_resize,
     mmseg_resize,
     xtcocotools,
 )
@@ -86,7 +87,7 @@ def test_two_actions_after_one_import_are_both_done(
 def test_reasons_name_every_bridge() -> None:
     mmengine = ('build', 'checkpoint', 'configs', 'fsdp', 'mmcv_ops', 'packages', 'paths')
     names = ['mmcv_ext', 'host_bounds', *(f'mmengine_{name}' for name in mmengine)]
-    names += ['mmpose_circles', 'mmpretrain_transformers', 'mmseg_resize']
+    names += ['mmpose_circles', 'mmpose_resize', 'mmpretrain_transformers', 'mmseg_resize']
     names += ['pycocotools', 'xtcocotools']
     assert list(bridge_reasons()) == names
 
@@ -280,6 +281,23 @@ def test_mmpose_draws_keypoints(backend: str) -> None:
     sample = PoseDataSample(pred_instances=found)
     visualizer.add_datasample('image', image, sample, draw_gt=False, draw_bbox=False)
     assert all(visualizer.get_image()[y, x].any() for x, y in joints[0].astype(int))
+
+
+def test_mmpose_resizes_to_sizes_that_are_free() -> None:
+    from mmpose.models.necks import FeatureMapProcessor
+
+    class Neck(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neck = FeatureMapProcessor(concat=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.neck([x, x[..., ::2]])[0]
+
+    sides = {side: torch.export.Dim(f'side{side}', min=4, max=99) for side in (2, 3)}
+    mmpose_resize.install()
+    program = torch.export.export(Neck(), (torch.rand(1, 1, 5, 7),), dynamic_shapes=(sides,))
+    assert program.module()(torch.rand(1, 1, 9, 8)).shape == (1, 2, 9, 8)
 
 
 @pytest.mark.filterwarnings('error:When align_corners')

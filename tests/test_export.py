@@ -35,7 +35,6 @@ DARK = 'mmpose/td-hm_hrnet-w32_dark-4xb32-210e_coco-256x192.py'
 SEGMENTATION = 'mmseg/fcn_hr18sv1_4xb3-120k_cityscapes-512x1024.py'
 CLASSIFICATION = 'mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py'
 DETECTION = 'mmdet/faster_rcnn_hrnetv2p_w18.py'
-DEKR = 'mmpose/dekr_hrnet-w32_8xb10-140e_coco-512x512.py'
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
@@ -348,10 +347,6 @@ def test_max_pooling(tmp_path: Path) -> None:
         (dict(content='raw', flip_test=True, static=True), 'are for whole models'),
         (dict(bundle='folder'), '--bundle needs --format onnx, and neither --out'),
         (dict(probabilities=True, static=True), '--probabilities is for segmentation'),
-        (
-            dict(config=CONFIGS / DEKR, content='whole', static=True),
-            'no whole files of BottomupPoseEstimator yet: export --features',
-        ),
         (
             dict(config=CONFIGS / DETECTION, content='raw', static=True),
             'head of FasterRCNN does depends on the image',

@@ -21,8 +21,7 @@ def export(parser: ArgumentParser) -> Call:
     """Write a torch.export, AOTInductor or ONNX file.
 
     The file is the whole model: from the pixels of a picture to boxes and masks, joints, labels or
-    probabilities. Only bottom-up pose becomes backbone and neck. The file is compared with the
-    host's own prediction before it appears.
+    probabilities. It is compared with the host's own prediction before it appears.
     """
     from mmhrnet.deploy import FORMATS
     from mmhrnet.deploy.from_config import export_config

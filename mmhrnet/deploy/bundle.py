@@ -26,6 +26,11 @@ OUTPUTS = {
     'logits': '`logits` (N, C, H/4, W/4)',
     'probabilities': '`probabilities` of the C classes',
 }
+OF_PERSONS = {  # that the model finds itself
+    'keypoints': '`keypoints` (N, M, K, 2) of M persons, x and y in pixels of the input',
+    'scores': '`scores` (N, M, K)',
+    'instance_scores': '`instance_scores` (N, M), 0 where there is no person',
+}
 WINDOWS = (
     '; of one window: {program} cuts a picture into those of {crop[0]} x {crop[1]} pixels, '
     '{stride[0]} and {stride[1]} apart, and averages their logits'
@@ -56,17 +61,17 @@ def write_bundle(model: Path, license: str) -> list[Path]:
     folder = model.parent
     write_bytes(folder / PROGRAM, Path(runtime.__file__).read_bytes())
     about = runtime.read_about(model)
-    write_png(folder / EXAMPLE, _draw_example(about['task']))
+    write_png(folder / EXAMPLE, _draw_example(about))
     _run(model, folder)
     write_text(folder / 'README.md', _describe(model.stem, about, license))
     return [model, *sorted(folder.glob('example*')), folder / PROGRAM, folder / 'README.md']
 
 
-def _draw_example(task: str) -> np.ndarray:
-    """A drawn scene, BGR (H, W, 3) uint8; for pose, the largest person of some."""
+def _draw_example(about: Mapping[str, Any]) -> np.ndarray:
+    """A drawn scene, BGR (H, W, 3) uint8; for top-down pose, the largest person of some."""
     rng = np.random.default_rng(0)
     scenes = [draw_scene(rng) for _ in range(8)]
-    if task != 'pose':
+    if about['task'] != 'pose' or 'suppression' in about:
         return scenes[0].image[..., ::-1]
     persons = [(s, one.bbox) for s in scenes for one in s.instances if one.keypoints is not None]
     scene, (x, y, width, height) = max(persons, key=lambda person: person[1][2] * person[1][3])
@@ -85,7 +90,8 @@ def _run(model: Path, folder: Path) -> None:
 def _describe(name: str, about: Mapping[str, Any], license: str) -> str:
     height, width = about['size']
     fixed = about['shape'] != 'free'
-    outputs = ', '.join(OUTPUTS[name] for name in about['outputs'])
+    known = OUTPUTS | (OF_PERSONS if 'suppression' in about else {})
+    outputs = ', '.join(known[name] for name in about['outputs'])
     if 'stride' in about:
         outputs += WINDOWS.format(program=PROGRAM, crop=about['crop_size'], stride=about['stride'])
     return README.format(

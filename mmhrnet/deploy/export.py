@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from mmhrnet.deploy.archive import check_onnx, check_pt2
+from mmhrnet.deploy.bottomup import sample_deformed
 from mmhrnet.deploy.necks import DeployHRNetV2p
 from mmhrnet.deploy.optimize import optimize
 from mmhrnet.deploy.rewrites import PORTABLE, Rewrites
@@ -117,7 +118,7 @@ def export(
     options = {} if opset is None else {'opset': opset}
     model = model.eval()
     with torch.no_grad():
-        fast = optimize(model, rewrites) if rewrites else model
+        fast = sample_deformed(optimize(model, rewrites)) if rewrites else model
         prepare(fast)
         smallest = smallest_side(fast)
         program = trace(fast, images, smallest if dynamic else None, sides)

@@ -95,13 +95,13 @@ def export_config(
         out: File to write; None is ``work_dirs/export/<config>.<suffix>``.
         content: 'whole' takes the pixels of a picture and returns the result. 'raw' takes
             normalized images and returns what the head does, 'features' what the neck does. None
-            is 'whole', but 'features' for bottom-up pose, which has no whole files.
+            is 'whole', or 'raw' for a host that has no whole files.
         flip_test: For whole pose estimators: average the picture and its mirror image.
         probabilities: For whole segmentors: return the probability of each class, too.
         shape: Height and width, or one side; None is that of the config.
         batch: Images in the example; with ``static``, the batch size of the file.
         static: Fix batch size, height and width instead of leaving them free. Whole classifiers
-            and pose estimators always have the height and width of the config.
+            and top-down pose estimators always have the height and width of the config.
         device: Device to export for.
         swap: Put mmhrnet in place of the host's HRNet.
         cfg_options: Settings over the config.
@@ -182,7 +182,7 @@ def _check_content(
     """What to write of a model; raises a ConfigError for options that it cannot have."""
     host = find_host(cfg)
     has_head = host is None or host.has_tensor_head(cfg)
-    has_whole = host is not None and host.whole is not None and host.whole.covers(cfg)
+    has_whole = host is not None and host.whole is not None
     if content is None:
         content = 'whole' if has_whole else 'raw' if has_head else 'features'
     if content == 'whole' and not has_whole:

@@ -229,7 +229,7 @@ HOST = Host(
     use_meta=use_meta,
     merge=merge,
     draw=draw,
-    whole=WHOLE._replace(covers=_is_topdown),
+    whole=WHOLE,
     benchmarks={
         'pose': Comparison(
             'HRNetV1, the backbone of pose estimators', (256, 192), our_backbone, their_backbone

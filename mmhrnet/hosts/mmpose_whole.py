@@ -1,4 +1,7 @@
-"""Whole top-down pose estimators: from the picture of a person to its joints."""
+"""Whole pose estimators: from the picture of a person to its joints.
+
+Those of ``mmpose_bottomup`` find the joints of all persons in a picture at once.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmhrnet.errors import ConfigError
+from mmhrnet.hosts import mmpose_bottomup
 from mmhrnet.hosts.whole import Decoder, Outputs, Step, Whole
 
 if TYPE_CHECKING:
-    from mmpose.models import TopdownPoseEstimator
+    from mmpose.models.pose_estimators.base import BasePoseEstimator
     from mmpose.structures import PoseDataSample
     from torch import Tensor
 
 PADDING = 1.25  # of GetBBoxCenterScale
 
 
-def describe(_: TopdownPoseEstimator, meta: Mapping[str, Any]) -> dict[str, object]:
+def finds_persons(model: BasePoseEstimator) -> bool:
+    """Whether it finds the joints of all persons in a picture."""
+    return type(model).__name__ == 'BottomupPoseEstimator'
+
+
+def describe(model: BasePoseEstimator, meta: Mapping[str, Any]) -> dict[str, object]:
     import numpy as np
 
     return {
@@ -24,6 +33,7 @@ def describe(_: TopdownPoseEstimator, meta: Mapping[str, Any]) -> dict[str, obje
         'skeleton': np.asarray(meta.get('skeleton_links') or []).tolist(),
         'palette': np.asarray(meta.get('keypoint_colors', [])).tolist(),
         'skeleton_palette': np.asarray(meta.get('skeleton_link_colors', [])).tolist(),
+        **(mmpose_bottomup.describe(model.test_cfg) if finds_persons(model) else {}),
     }
 
 
@@ -31,12 +41,14 @@ def flips(meta: Mapping[str, Any]) -> Sequence[int]:
     return [int(index) for index in meta.get('flip_indices') or ()]
 
 
-def decoder(model: TopdownPoseEstimator) -> Decoder:
-    """The decoding of heatmaps, SimCC and regression, with the options of the codec.
+def decoder(model: BasePoseEstimator) -> Decoder:
+    """The decoding of heatmaps, SimCC, regression and DEKR, with the options of the codec.
 
     Raises:
         ConfigError: A codec that no graph decodes.
     """
+    if finds_persons(model):
+        return mmpose_bottomup.decoder(model)
     codec, test_cfg = model.head.decoder, model.test_cfg
     kind = type(codec).__name__
     shift = bool(test_cfg.get('shift_heatmap', False))
@@ -57,12 +69,14 @@ def decoder(model: TopdownPoseEstimator) -> Decoder:
     )
 
 
-def predict(model: TopdownPoseEstimator, images: Tensor) -> Outputs:
+def predict(model: BasePoseEstimator, images: Tensor) -> Outputs:
     import numpy as np
     import torch
     from mmengine.structures import InstanceData
     from mmpose.structures import PoseDataSample
 
+    if finds_persons(model):
+        return mmpose_bottomup.predict(model, images, flips(model.dataset_meta))
     height, width = images.shape[1:3]
     size = np.array([width, height])
     meta = dict(
@@ -86,10 +100,12 @@ def predict(model: TopdownPoseEstimator, images: Tensor) -> Outputs:
 
 
 def fill(
-    model: TopdownPoseEstimator, outputs: Outputs, samples: Sequence[PoseDataSample]
+    model: BasePoseEstimator, outputs: Outputs, samples: Sequence[PoseDataSample]
 ) -> Sequence[PoseDataSample]:
     from mmengine.structures import InstanceData
 
+    if finds_persons(model):
+        return mmpose_bottomup.fill(model, outputs, samples)
     found = [
         InstanceData(keypoints=keypoints[None].numpy(), keypoint_scores=scores[None].numpy())
         for keypoints, scores in zip(outputs['keypoints'], outputs['scores'])
@@ -101,6 +117,10 @@ WHOLE = Whole(
     steps={
         'GetBBoxCenterScale': Step(dict(padding=PADDING), {}),
         'TopdownAffine': Step(dict(input_size=None, use_udp=False), {}),
+        'BottomupResize': Step(
+            dict(input_size=None, size_factor=32, resize_mode='fit', use_udp=False),
+            dict(aug_scales=None, pad_val=(0, 0, 0)),
+        ),
     },
     describe=describe,
     decoder=decoder,

@@ -54,7 +54,6 @@ class Whole(NamedTuple):
         fill: Writes the outputs of a file into data samples as if the model had predicted them.
         run: The outputs for a batch of the host's images. It gets the model, what the file says
             about itself, the file, and the images.
-        covers: Whether a config's model is of a kind that can become one.
         flips: Indices of the joints in a mirrored picture; empty if nothing is mirrored.
     """
 
@@ -67,7 +66,6 @@ class Whole(NamedTuple):
         lambda _model, _about, file, images: file(images)
     )
     flips: Callable[[Mapping[str, object]], Sequence[int]] = lambda _: ()
-    covers: Callable[[Config], bool] = lambda _: True
 
 
 def read_steps(cfg: Config, known: Mapping[str, Step]) -> list[dict[str, object]]:
@@ -88,13 +86,13 @@ def _read(cfg: Config, known: Mapping[str, Step]) -> Iterator[dict[str, object]]
         if kind not in known:
             raise ConfigError(
                 f'The test pipeline has the step {kind}, which the runtime does not know: '
-                'write what the head returns with --raw'
+                'export --raw or --features'
             )
         options, fixed = known[kind]
         odd = [k for k in given if k not in options and given[k] != fixed.get(k, given)]
         if odd:
             raise ConfigError(
-                f'The runtime does not know {odd[0]}={given[odd[0]]!r} of {kind}: write what the '
-                'head returns with --raw'
+                f'The runtime does not know {odd[0]}={given[odd[0]]!r} of {kind}: export --raw or '
+                '--features'
             )
         yield {'type': kind, **{key: given.get(key, options[key]) for key in options}}
