@@ -188,11 +188,12 @@ def test_the_runtime_drops_the_persons_that_the_host_drops(near: int | None, mos
 
 
 class Trained(NamedTuple):
-    """A config with its checkpoint, and the file of both."""
+    """A config with its checkpoint, the file of both, and the options of its export."""
 
     config: Path
     checkpoint: Path
     file: Path
+    options: dict[str, Any]
 
 
 needs_onnx = pytest.mark.skipif(
@@ -217,16 +218,16 @@ def trained(
     cfg.dump(folder / 'dekr.py')
     info = {'cfg': cfg.pretty_text, 'dataset_meta': meta}
     checkpoints.save({'state_dict': model.state_dict(), 'meta': info}, folder / 'dekr.pth')
+    options = dict(static=True, batch=1) if static else {}
     file = export_config(
         folder / 'dekr.py',
         folder / 'dekr.pth',
         format='onnx',
         bundle=folder / 'bundle',
         flip_test=True,
-        static=static,
-        batch=1 if static else 2,
+        **options,
     )
-    return Trained(folder / 'dekr.py', folder / 'dekr.pth', file)
+    return Trained(folder / 'dekr.py', folder / 'dekr.pth', file, options)
 
 
 @needs_onnx
@@ -291,6 +292,12 @@ def test_a_bundle_tells_about_persons(trained: Trained) -> None:
     assert '`keypoints` (N, M, K, 2) of M persons' in text
     assert '`instance_scores` (N, M)' in text
     assert len(json.loads((folder / 'example.json').read_text())['found']) > 1
+
+
+@pytest.mark.slow
+def test_it_becomes_a_graph_of_torch(trained: Trained, tmp_path: Path) -> None:
+    out, options = tmp_path / 'dekr.pt2', dict(trained.options, flip_test=True)
+    assert export_config(*trained[:2], out=out, **options) == out
 
 
 @needs_onnx

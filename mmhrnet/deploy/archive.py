@@ -57,7 +57,9 @@ FORMS = {  # what a string may be, by its key
     'target': OPERATOR,
     'as_string': r"[\w ,.>-]*|Runtime assertion failed for [\w ()*+/<=>-]* on node '\w*'",
     # Torch runs it: comparisons of sizes of the input.
-    'guards_code': r"(?:L\['\w+'\]\.size\(\)\[\d\]|\bmax\(|\d+|//|\*(?!\*)|[=!]=|[ (),+<>%-])*",
+    'guards_code': (
+        r"(?:L\['\w+'\]\.size\(\)\[\d\]|\b(?:max|min)\(|\d+|//|\*(?!\*)|[=!<>]=|[ (),+<>%-])*"
+    ),
     **dict.fromkeys(
         ('fqn', 'parameter_name', 'buffer_name', 'tensor_constant_name', 'torch_version'), DOTTED
     ),

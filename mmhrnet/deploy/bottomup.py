@@ -72,7 +72,7 @@ class DEKR(Decoder):
         start = torch.stack([index - row * w, row], -1)  # ONNX has no % of a free size
         way = pick(ways.flatten(2).transpose(1, 2), index).unflatten(2, (-1, 2))  # (N, M, K, 2)
         if self.flips:  # a mirrored map begins where the stride of the maps ends
-            way = way + way.new_tensor([0.5, 0.0]) * (1 - w / size[1])
+            way = way + way.new_tensor([0.5, 0.0]) * (size[1] - w) / size[1]
         joints = start[:, :, None] + way
         values = sample(heat[:, :-1], joints)
         joints = joints * joints.new_tensor(self.scale)
@@ -91,7 +91,8 @@ class DEKR(Decoder):
         highest = F.max_pool2d(heat, self.kernel, 1, self.kernel // 2)
         peaks = (heat * (heat == highest)).flatten(1)
         # A small map has fewer than M pixels.
-        best, index = F.pad(peaks, (0, self.count), value=float('-inf')).topk(self.count)
+        lowest = torch.finfo(peaks.dtype).min
+        best, index = F.pad(peaks, (0, self.count), value=lowest).topk(self.count)
         return best, index.clamp(max=peaks.shape[1] - 1)
 
 
@@ -136,8 +137,8 @@ class Sampled(nn.Module):
         """Maps (N, C, h, w) and offsets (N, 2 D T, H, W), down before across."""
         n, c, *sides = x.shape
         count, size = n * self.deform_groups, offset.shape[2:]
-        x = x.reshape(count, c // self.deform_groups, *sides)
-        moves = offset.reshape(count, len(self.taps), 2, *size)
+        x = x.contiguous().reshape(count, c // self.deform_groups, *sides)
+        moves = offset.contiguous().reshape(count, len(self.taps), 2, *size)
         places = [self.places(moves[:, :, axis], axis, side) for axis, side in enumerate(sides)]
         grid = torch.stack(places[::-1], -1)
         parts = [F.grid_sample(x, one, align_corners=False) for one in grid.unbind(1)]
