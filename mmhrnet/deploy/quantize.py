@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmhrnet.errors import ConfigError
+from mmhrnet.terminal import CONSOLE
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +33,8 @@ FLOAT_ERROR = 0.05  # of the sum of the errors: the smallest for which a layer s
 PERCENTILE = 99.99
 TINY = 1e-30
 ROUNDED = '_DequantizeLinear_Output'  # what the quantizer calls a rounded tensor
-HELD_OUT = 4  # one of so many images is not for calibration but for measuring errors
+HELD_OUT = 4  # one of so many images is not for calibration but for measuring errors,
+MOST_HELD_OUT = 8  # of which there are at most so many
 
 
 class Layer(NamedTuple):
@@ -102,7 +104,7 @@ def quantize(file: Path, images: Sequence[np.ndarray], out: Path) -> Quantizatio
     """
     from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
-    held_out = images[::HELD_OUT]
+    held_out = images[::HELD_OUT][:MOST_HELD_OUT]
     rest = [image for index, image in enumerate(images) if index % HELD_OUT]
     if not rest:
         raise ConfigError(f'Quantizing needs two images or more, not {len(images)}')
@@ -110,6 +112,10 @@ def quantize(file: Path, images: Sequence[np.ndarray], out: Path) -> Quantizatio
     part = find_part(model)
     expected = _run(file, {end for ends in part.ends.values() for end in ends}, held_out)
     names = list(part.nodes)
+    CONSOLE.print(
+        f'calibrating on {len(rest)} images in {len(METHODS)} ways, then measuring each of '
+        f'{len(names)} layers on {len(held_out)}'
+    )
     with TemporaryDirectory() as folder:
         trial = Path(folder, 'trial.onnx')
 
