@@ -102,6 +102,10 @@ def prepare(path: Path, folder: Path) -> Config:
     for part in dicts(cfg.model):
         if 'fc_out_channels' in part:
             part.fc_out_channels = 16  # of 13 million weights, which would be written and read
+        if part.get('type') == 'FCNMaskHead':
+            part.conv_out_channels = 16
+        if 'max_per_img' in part:
+            part.max_per_img = 8  # whose masks take most of the time
     SAMPLES[path.stem], METAINFOS[path.stem] = steps.raw_sample(cfg, folder), metainfo(cfg)
     for name, length in (('train', 64), ('val', IMAGES), ('test', IMAGES)):
         _draw(path.stem, cfg[f'{name}_dataloader'], length)
