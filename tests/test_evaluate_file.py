@@ -22,10 +22,10 @@ from mmhrnet.hosts import known_hosts
 FEW = {'test_dataloader.dataset.indices': 8}
 
 
-SLOW = pytest.param('mmpose', marks=pytest.mark.slow)
+SLOW = [pytest.param(host, marks=pytest.mark.slow) for host in ('mmpose', 'mmseg')]
 
 
-@pytest.mark.parametrize('host', [SLOW, 'mmseg', 'mmpretrain'])
+@pytest.mark.parametrize('host', [*SLOW, 'mmpretrain'])
 def test_its_figures_are_those_of_the_checkpoint(
     host: str, whole_files: dict, untrained: Callable, tmp_path: Path
 ) -> None:

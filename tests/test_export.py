@@ -55,7 +55,7 @@ def cases(configs: Sequence[str], quick: set[tuple[str, str]]) -> list[Parameter
 TENSORS = cases((POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC), {(CLASSIFICATION, 'pt2')})
 WHOLE = cases(
     (POSE, SEGMENTATION, CLASSIFICATION, DETECTION, SIMCC, RLE, UDP, DARK),
-    {(POSE, 'onnx'), (SEGMENTATION, 'onnx'), (CLASSIFICATION, 'pt2')},
+    {(POSE, 'onnx'), (CLASSIFICATION, 'pt2')},
 )
 LOAD = 'import sys, torch; x, y = torch.load(sys.argv[2]);'
 STAND_ALONE = {  # what who has the file alone writes
