@@ -225,6 +225,7 @@ def trained(
         format='onnx',
         bundle=folder / 'bundle',
         flip_test=True,
+        opset=17 if static else None,  # of TensorRT 8
         **options,
     )
     return Trained(folder / 'dekr.py', folder / 'dekr.pth', file, options)

@@ -90,9 +90,9 @@ class DEKR(Decoder):
         """The highest peaks of heatmaps (N, 1, h, w) and their pixels, both (N, M)."""
         highest = F.max_pool2d(heat, self.kernel, 1, self.kernel // 2)
         peaks = (heat * (heat == highest)).flatten(1)
-        # A small map has fewer than M pixels.
-        lowest = torch.finfo(peaks.dtype).min
-        best, index = F.pad(peaks, (0, self.count), value=lowest).topk(self.count)
+        # A small map has fewer than M pixels. ONNX cannot bring padding below opset 18.
+        lowest = torch.full_like(peaks[:, :1], torch.finfo(peaks.dtype).min)
+        best, index = torch.cat([peaks, lowest.expand(-1, self.count)], 1).topk(self.count)
         return best, index.clamp(max=peaks.shape[1] - 1)
 
 
