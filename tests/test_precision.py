@@ -135,6 +135,16 @@ def test_openvino_computes_a_file_of_bf16_in_bf16(
         assert np.abs(given[1] - expected[1]).max() > 1e-6
 
 
+@pytest.mark.parametrize('has', [True, False])
+def test_a_cpu_without_the_instructions_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has: bool
+) -> None:
+    monkeypatch.setattr(precision, 'has_bf16', lambda: has)
+    monkeypatch.setattr(precision.platform, 'machine', lambda: 'x86_64')
+    precision._warn_of_cpu('bf16')
+    assert ('no instructions for bf16' in caplog.text) == (not has)
+
+
 def test_a_folder_calibrates_too(plain: Path, coco_mini: Path) -> None:
     folder = next(path.parent for path in coco_mini.rglob('*.jpg'))
     images = precision.calibration_images(None, plain, str(folder))

@@ -24,6 +24,7 @@ from mmhrnet.deploy.evaluate import file_runner
 from mmhrnet.deploy.export import Check, ExportError, FormatName, Shipped, load
 from mmhrnet.deploy.quantize import quantize
 from mmhrnet.deploy.sensitivity import report
+from mmhrnet.deploy.units import has_bf16
 from mmhrnet.deploy.whole import WholeModel
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import beside
@@ -122,8 +123,8 @@ def write_lower(
 
 def _warn_of_cpu(precision: Precision) -> None:
     """Says what to expect of an x86 CPU that lacks the instructions of a precision."""
-    checks = {'int8': '_is_vnni_supported', 'bf16': '_is_avx512_bf16_supported'}
-    has = getattr(torch.cpu, checks.get(precision, ''), lambda: True)
+    checks = {'int8': getattr(torch.cpu, '_is_vnni_supported', None), 'bf16': has_bf16}
+    has = checks.get(precision) or (lambda: True)
     if platform.machine().lower() in ('x86_64', 'amd64') and not has():
         LOGGER.warning(
             'This CPU has no instructions for %s: the file will be smaller here, but hardly faster',

@@ -1,8 +1,8 @@
 """Whole ONNX models in eight bits: calibrated on images, with the layers that hurt left in float.
 
 Weights become int8 with a scale for each channel, activations uint8. The file keeps float operators
-between pairs of QuantizeLinear and DequantizeLinear (QDQ), which ONNX Runtime, OpenVINO and
-TensorRT replace with kernels of eight bits.
+between pairs of QuantizeLinear and DequantizeLinear (QDQ), which ONNX Runtime and OpenVINO replace
+with kernels of eight bits.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def quantize(file: Path, images: Sequence[np.ndarray], out: Path) -> Quantizatio
         errors = {method: measure(found, names) for method, found in ranges.items()}
         best = ranges[min(errors, key=lambda method: errors[method])]
         alone = {name: measure(best, [name]) for name in names}
-    layers = _choose(alone, _shares(file, part, images[0]))
+    layers = _choose(alone, _shares(model, file, part, images[0]))
     error = measure(best, [one.name for one in layers if not one.is_float], out)
     return Quantization(errors, error, layers)
 
@@ -165,19 +165,20 @@ def find_part(model: onnx.ModelProto) -> Part:
     if not nodes:
         raise ConfigError('The model has no layer that can be quantized: leave --precision out')
     inside = {name for names in nodes.values() for name in names}
-    left = {
-        name
-        for node in model.graph.node
-        if node.name not in inside and node.op_type != 'Shape'
-        for name in node.input
-    }
-    left |= {value.name for value in model.graph.output}
+    left = _used_outside(model, inside)
     ends = {
         name: [one for one in layer if one in left and region[one] == entered[name]]
         for name in nodes
     }
     operators = sorted({n.op_type for n in model.graph.node if n.name in inside})
     return Part(nodes, ends, operators, convolutions, left - rectified)
+
+
+def _used_outside(model: onnx.ModelProto, inside: set[str]) -> set[str]:
+    """What the model returns, and what nodes that are not inside take."""
+    others = [node for node in model.graph.node if node.name not in inside]
+    taken = {name for node in others if node.op_type != 'Shape' for name in node.input}
+    return taken | {value.name for value in model.graph.output}
 
 
 def _layer_of(
@@ -305,11 +306,9 @@ def _relative(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> fl
     return wrong / max(sum(np.square(b).sum() for b in expected), TINY)
 
 
-def _shares(file: Path, part: Part, image: np.ndarray) -> dict[str, float]:
+def _shares(model: onnx.ModelProto, file: Path, part: Part, image: np.ndarray) -> dict[str, float]:
     """The part of each layer in the multiply-adds for an image."""
-    import onnx
-
-    shapes = {tensor.name: tensor.dims for tensor in onnx.load(file).graph.initializer}
+    shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     outputs = {output for convs in part.convolutions.values() for _, output in convs}
     made = {name: ys[0] for name, ys in _run(file, outputs, [image]).items()}
     counts = {
