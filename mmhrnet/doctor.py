@@ -36,6 +36,7 @@ REQUIRED = {
     'pycocotools': ('2.0.6', 'pycocotools'),
     'matplotlib': ('3.5', 'matplotlib'),
     'pydantic': ('2.8', 'pydantic'),
+    'huggingface_hub': ('0.30', 'huggingface_hub'),
     'rich': ('13.0', 'rich'),
     'safetensors': ('0.4', 'safetensors'),
 }

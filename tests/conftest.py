@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from fake_hub import Hub, running_hub
 from filelock import FileLock
 from mmengine.config import utils as config_utils
 
@@ -228,6 +229,14 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f'http://127.0.0.1:{server.server_port}'
         server.shutdown()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hugging Face Hub on this machine, and an empty cache of torch."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    with running_hub(tmp_path / 'hf', monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture(scope='session')

@@ -10,14 +10,12 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from fake_hub import Hub
 from faulty_server import BODY, Server
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
@@ -297,58 +295,8 @@ def test_a_name_without_digits_must_be_a_whole_checkpoint(
     assert torch.equal(checkpoints.load_url(f'{first.url}/own.pth')['a'], torch.ones(3))
 
 
-class Hub(BaseHTTPRequestHandler):
-    """The two requests by which huggingface_hub fetches a file."""
-
-    protocol_version = 'HTTP/1.1'
-
-    def do_HEAD(self) -> None:
-        self.answer(send=False)
-
-    def do_GET(self) -> None:
-        self.answer(send=True)
-
-    def answer(self, send: bool) -> None:
-        self.server.requests.append(f'{self.command} {self.path}')
-        body = self.server.files.get(self.path)
-        self.send_response(404 if body is None else 200)
-        if body is None:
-            self.send_header('X-Error-Code', 'EntryNotFound')
-        else:
-            self.send_header('X-Repo-Commit', '0' * 40)
-            self.send_header(
-                'X-Linked-Etag', f'"{self.server.etag or hashlib.sha256(body).hexdigest()}"'
-            )
-            self.send_header('X-Linked-Size', str(len(body)))
-            self.send_header('ETag', '"of the cache of the server"')
-        self.send_header('Content-Length', str(len(body or b'')))
-        self.end_headers()
-        with suppress(ConnectionError):
-            self.wfile.write((body or b'') if send else b'')
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    from huggingface_hub import constants
-
-    with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as server:
-        server.files, server.requests, server.etag = {}, [], ''
-        endpoint = f'http://127.0.0.1:{server.server_port}'
-        # The library reads HF_ENDPOINT and HF_HOME when it is imported.
-        pattern = f'{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}'
-        monkeypatch.setattr(constants, 'ENDPOINT', endpoint)
-        monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', pattern)
-        monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'hf'))
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 def test_a_repository_of_the_hub_is_a_mirror(
-    hub: ThreadingHTTPServer, kept: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.files[f'/org/weights/resolve/v1/{NAME}'] = BODY
     mirror(monkeypatch, 'hf://org/empty', 'hf://org/weights@v1')
@@ -359,7 +307,7 @@ def test_a_repository_of_the_hub_is_a_mirror(
 
 
 def test_wrong_bytes_of_the_hub_are_found_by_its_own_sha256(
-    hub: ThreadingHTTPServer, kept: Path, tmp_path: Path
+    hub: Hub, kept: Path, tmp_path: Path
 ) -> None:
     hub.files['/org/net/resolve/main/model.safetensors'] = BODY
     hub.etag = 'a' * 64
@@ -372,11 +320,38 @@ def test_wrong_bytes_of_the_hub_are_found_by_its_own_sha256(
     ).read_bytes()
     hub.etag = ''
     assert 'a' in CheckpointLoader.load_checkpoint('hf://org/net')
-    assert names(kept) == ['net.safetensors']
+    assert names(kept) == []  # it is in the cache of huggingface_hub
+
+
+def test_repositories_and_revisions_are_not_confused(
+    hub: Hub, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weights(value: float) -> dict[str, bytes]:
+        save_file({'a': torch.full((3,), value)}, tmp_path / 'a.safetensors')
+        return {'model.safetensors': (tmp_path / 'a.safetensors').read_bytes()}
+
+    def read(url: str) -> float:
+        return checkpoints.load_url(url)['a'][0].item()
+
+    first = hub.push('one/net', weights(1))
+    hub.push('two/net', weights(2))
+    hub.repositories['one/net'].refs['v1'] = first
+    assert [read(f'hf://{name}') for name in ('one/net', 'two/net', 'one/net@v1')] == [1, 2, 1]
+    hub.push('one/net', weights(3))
+    pinned = (f'one/net@{first}', 'one/net@v1', 'one/net@v1/model.safetensors')
+    assert [read(f'hf://{name}') for name in ('one/net', *pinned)] == [3, 1, 1, 1]
+    own = tmp_path / 'own'
+    zoo.fetch_weights(['hf://one/net@v1', 'hf://two/net'], bundle=own)
+    hub.repositories.clear()
+    assert names(own) == ['one--net@v1--model.safetensors', 'two--net--model.safetensors']
+    assert not any(path.is_symlink() for path in own.iterdir())
+    monkeypatch.setenv('MMHRNET_WEIGHTS', str(own))
+    monkeypatch.setattr(socket, 'socket', no_network)
+    assert [read(f'hf://{name}') for name in ('one/net@v1', 'two/net')] == [1, 2]
 
 
 def test_a_hub_that_did_not_answer_is_asked_only_for_what_it_gave_before(
-    hub: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.files[f'/org/weights/resolve/main/{NAME}'] = BODY
     mirror(monkeypatch, 'hf://org/weights')
@@ -388,7 +363,8 @@ def test_a_hub_that_did_not_answer_is_asked_only_for_what_it_gave_before(
 
 
 def test_the_same_weights_on_the_hub_stand_in_under_the_names_of_mmpretrain(
-    hub: ThreadingHTTPServer,
+    hub: Hub,
+    kept: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -404,9 +380,12 @@ def test_the_same_weights_on_the_hub_stand_in_under_the_names_of_mmpretrain(
     state = checkpoints.load_url(f'{DEAD}/net-01234567.pth')['state_dict']
     assert torch.equal(state['backbone.conv1.weight'], theirs['conv1.weight'])
     assert 'net-01234567.pth cannot be had; hf://timm/hrnet_w18_small.ms_in1k has' in caplog.text
+    assert names(kept) == ['timm--hrnet_w18_small.ms_in1k--model.safetensors']
+    hub.requests.clear()
     model = mmhrnet.create_model('hrnet_w18_small_v1')
     load_weights(model, f'{DEAD}/net-01234567.pth')
     assert torch.equal(model.get_parameter('head.fc.weight'), theirs['classifier.weight'])
+    assert not hub.requests  # what stands in is not asked for again
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_a_checkpoint_without_a_config_says_so(
     [
         ((None, None), 'There is no config: give one, or a checkpoint'),
         (('no.pth', None), 'There is no checkpoint no.pth'),
-        ((None, 'https://example.org/a.pth'), 'only read from a file on this machine'),
+        ((None, 'http://127.0.0.1:9/a.pth'), 'a.pth cannot be fetched'),
     ],
 )
 def test_what_has_no_config_is_said(given: tuple[str | None, str | None], says: str) -> None:

@@ -21,7 +21,7 @@ from torch.serialization import MAP_LOCATION
 
 from mmhrnet.checkpoints.archive import check_archive
 from mmhrnet.checkpoints.convert import convert
-from mmhrnet.checkpoints.places import HUB, MIRRORS, Place, name_of, on_hub, places_of
+from mmhrnet.checkpoints.places import HUB, MIRRORS, MODEL, Place, name_of, on_hub, places_of
 from mmhrnet.checkpoints.safe import SAFETENSORS, CheckpointError, load
 from mmhrnet.download import DownloadError, TransferError, digest_of, set_aside, size_of, transfer
 from mmhrnet.files import beside, check_folder
@@ -72,7 +72,8 @@ def fetch(url: str, folder: str | Path | None = None, progress: bool = True) -> 
 
     Places are tried in this order: the folder ``MMHRNET_WEIGHTS``, torch's cache, the URL, the
     mirrors in ``MMHRNET_MIRRORS``, and the Hugging Face Hub if it has the same weights. Servers
-    that did not answer before are asked last. A download is kept in torch's cache.
+    that did not answer before are asked last. A download is kept in torch's cache. Of an ``hf://``
+    URL, huggingface_hub keeps it in its own, and asks each time whether the file has changed.
 
     Args:
         url: Of the published file, or ``hf://org/repo[@revision][/file]``.
@@ -90,13 +91,15 @@ def fetch(url: str, folder: str | Path | None = None, progress: bool = True) -> 
         except DownloadError as error:
             tried[str(path)] = str(error)
     check_folder(kept)
-    for place in sorted(places_of(url), key=_is_silent):
+    for place in sorted(places_of(url), key=lambda place: _is_silent(place.url)):
         get = _from_hub if place.url.startswith(HUB) else _get
         try:
             found = get(place, kept, progress)
         except DownloadError as error:
             tried[place.url] = str(error)
             continue
+        if place.url != url and place.url.startswith(HUB):
+            found = link(found, kept / place.name)
         if tried:
             LOGGER.warning('%s is from %s; %s', found, place.url, '; '.join(_lines(tried)))
         return Fetched(found, place)
@@ -110,10 +113,17 @@ def cache_folder(folder: str | Path | None = None) -> Path:
 
 def local_places(url: str, kept: Path | None = None) -> list[tuple[Path, Place]]:
     """Files of this machine that would be taken for a URL, the best first."""
-    places = {place.name: place for place in places_of(url)}
     own, kept = os.environ.get(FOLDER), kept or cache_folder()
     folders = [Path(own), kept] if own else [kept]
-    found = [(folder / name, place) for name, place in places.items() for folder in folders]
+    places: dict[str, Place] = {}
+    for place in places_of(url):
+        places.setdefault(place.name, place)
+    found = [
+        (folder / name, place)
+        for name, place in places.items()
+        for folder in folders
+        if folder != kept or place.url != url or not url.startswith(HUB)  # which can change
+    ]
     return [(path, place) for path, place in found if path.is_file()]
 
 
@@ -175,7 +185,7 @@ def _transfer(place: Place, part: Path, progress: bool) -> None:
             _transfer_by_torch(place.url, part, progress)
     except TransferError as error:
         if error.silent:
-            SILENT[_server(place)] = monotonic()
+            SILENT[_server(place.url)] = monotonic()
         raise
 
 
@@ -203,49 +213,52 @@ def _fault_of_download(path: Path, place: Place) -> str:
     return ''
 
 
-def _from_hub(place: Place, kept: Path, _: bool) -> Path:
-    """Lets huggingface_hub fetch a file, and keeps it in the cache, too."""
+def _from_hub(place: Place, _: Path, __: bool) -> Path:
     repository, revision, file = on_hub(place.url)
-    try:
-        from huggingface_hub import hf_hub_download
+    path = ask_hub(repository, revision, file or MODEL)
+    blob = path.resolve()  # whose name is the SHA-256 of a large file
+    checksum = place.checksum or (blob.name if SHA256.fullmatch(blob.name) else None)
+    fault = _fault_of_download(path, place._replace(checksum=checksum))
+    if fault:
+        raise DownloadError(f'{fault}{_aside(blob, blob)}')
+    return path
 
-        brought = hf_hub_download(
-            repository,
-            file or f'model{SAFETENSORS}',
-            revision=revision,
-            local_files_only=_is_silent(place),  # it asks for half a minute
-        )
-    except ImportError as error:
-        raise DownloadError('huggingface_hub is not installed: pip install it') from error
+
+def ask_hub(repository: str, revision: str | None, file: str) -> Path:
+    """A file of a repository, in the cache of huggingface_hub, which fetches it where it changed.
+
+    Raises:
+        DownloadError: There is no such file, or no answer.
+    """
+    from huggingface_hub import hf_hub_download  # a fifth of a second
+
+    silent = _is_silent(HUB)  # then only its cache is asked: it waits for half a minute
+    try:
+        path = hf_hub_download(repository, file, revision=revision, local_files_only=silent)
     except Exception as error:  # its own, and those of its transport
         cause = error if error.__cause__ is None else error.__cause__
         if isinstance(error, FileNotFoundError):  # neither an answer nor an old file
-            SILENT[_server(place)] = monotonic()
+            SILENT[HUB] = monotonic()
         raise DownloadError(str(cause).strip().partition('\n')[0]) from error
-    blob = Path(brought).resolve()  # whose name is the SHA-256 of a large file
-    checksum = place.checksum or (blob.name if SHA256.fullmatch(blob.name) else None)
-    fault = _fault_of_download(blob, place._replace(checksum=checksum))
-    if fault:
-        raise DownloadError(f'{fault}{_aside(blob, blob)}')
-    return link(blob, kept / place.name)
+    return Path(path)
 
 
 def link(source: Path, target: Path) -> Path:
     """Puts a file at a second path, without a copy where the system can do so."""
     with beside(target) as temporary:
         try:
-            os.link(source, temporary)
+            os.link(source.resolve(), temporary)
         except OSError:  # another disk
             shutil.copyfile(source, temporary)
     return target
 
 
-def _server(place: Place) -> str:
-    return HUB if place.url.startswith(HUB) else urlsplit(place.url).netloc
+def _server(url: str) -> str:
+    return HUB if url.startswith(HUB) else urlsplit(url).netloc
 
 
-def _is_silent(place: Place) -> bool:
-    return monotonic() - SILENT.get(_server(place), -FORGOTTEN) < FORGOTTEN
+def _is_silent(url: str) -> bool:
+    return monotonic() - SILENT.get(_server(url), -FORGOTTEN) < FORGOTTEN
 
 
 def _explain(name: str, tried: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from mmhrnet.checkpoints.safe import SAFETENSORS
 MIRRORS = 'MMHRNET_MIRRORS'
 CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 HUB = 'hf://'
+MODEL = f'model{SAFETENSORS}'  # what loaders look for in a repository of the Hub
 DIGITS = re.compile(r'[-_]([0-9a-f]{8})(?=[-_.])')
 DATE = re.compile(r'20\d\d[01]\d[0-3]\d')  # eight digits, too
 
@@ -47,11 +48,22 @@ class Place(NamedTuple):
 
 
 def name_of(url: str) -> str:
-    """The name that a file has in folders and caches."""
+    """The name that a file has in folders and caches.
+
+    Most repositories of the Hub call their file ``model.safetensors``. Its name here therefore says
+    where it is from, unless it contains a checksum.
+    """
     if not url.startswith(HUB):
         return PurePosixPath(unquote(urlsplit(url).path)).name
-    repository, _, file = on_hub(url)
-    return PurePosixPath(file).name if file else f'{PurePosixPath(repository).name}{SAFETENSORS}'
+    _, _, file = on_hub(url)
+    name = PurePosixPath(file).name
+    return name if checksum_of(name) else _flat(url)
+
+
+def _flat(url: str) -> str:
+    repository, revision, file = on_hub(url)
+    at = f'@{revision}' if revision else ''
+    return f'{repository}{at}/{file or MODEL}'.replace('/', '--')
 
 
 def places_of(url: str) -> list[Place]:

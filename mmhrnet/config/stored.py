@@ -12,6 +12,8 @@ from mmengine.config import Config, ConfigDict
 from typing_extensions import Unpack
 
 from mmhrnet.checkpoints import CheckpointError, config_of, read_ahead, settings_of
+from mmhrnet.checkpoints.fetching import fetch
+from mmhrnet.checkpoints.places import HUB, on_hub
 from mmhrnet.config.build import find_input_size
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.config.weights import loading
@@ -21,6 +23,7 @@ from mmhrnet.hosts import find_host, known_hosts
 from mmhrnet.walk import dicts
 
 LOGGER = logging.getLogger(__name__)
+SERVERS = ('http://', 'https://')
 SUFFIXES = ('.pth', '.pt', '.safetensors')
 # MMEngine's name of a run: that of its config, ours of a later run in a process, and the time.
 RUN = re.compile(r'([\w.-]+?)(?:\.run\d+)?_\d{8}_\d{6}')
@@ -45,12 +48,13 @@ def make_config_for(
     Args:
         config: Config file, which must agree with the config in the checkpoint if it contains one.
             None, or a checkpoint in this place, takes the one in the checkpoint.
-        checkpoint: Checkpoint file or URL; None if there is a config.
+        checkpoint: Checkpoint file, URL or ``hf://user/model``; None if there is a config.
         with_data: Take the data set and the metric of the test out of the checkpoint, too.
         edits: Arguments of :func:`make_config`.
 
     Returns:
-        The config, whose file name is that of its training, and the checkpoint.
+        The config, whose file name is that of its training, and the checkpoint, which is a file
+        where its config was taken or compared.
 
     Raises:
         ConfigError: Neither is given, the checkpoint cannot be read or contains no config, or the
@@ -58,12 +62,16 @@ def make_config_for(
     """
     if config and not checkpoint and is_checkpoint(config):
         config, checkpoint = None, config
+    given = str(checkpoint)
+    if given.startswith(HUB) or (given.startswith(SERVERS) and not config):
+        with loading(given):
+            checkpoint = fetch(given).path
     if config:
         cfg = make_config(config, **edits)
         if checkpoint and Path(checkpoint).is_file():
             check_match(cfg, _read(checkpoint), checkpoint, edits.get('cfg_options'))
     elif checkpoint:
-        cfg = make_config(_stored(Path(checkpoint), with_data), **edits)
+        cfg = make_config(_stored(Path(checkpoint), _stem(given), with_data), **edits)
     else:
         raise ConfigError('There is no config: give one, or a checkpoint that contains its own')
     return cfg, checkpoint
@@ -71,7 +79,12 @@ def make_config_for(
 
 def is_checkpoint(path: str | Path) -> bool:
     """Whether the name is that of a checkpoint, not of a config."""
-    return Path(path).suffix in SUFFIXES
+    return str(path).startswith(HUB) or Path(path).suffix in SUFFIXES
+
+
+def _stem(checkpoint: str) -> str:
+    """The name of a file without suffix, or of a repository, whose file has none of its own."""
+    return Path(on_hub(checkpoint)[0]).name if checkpoint.startswith(HUB) else Path(checkpoint).stem
 
 
 def _read(checkpoint: str | Path) -> object:
@@ -79,18 +92,16 @@ def _read(checkpoint: str | Path) -> object:
         return read_ahead(checkpoint)
 
 
-def _stored(path: Path, with_data: bool) -> Config:
+def _stored(path: Path, stem: str, with_data: bool) -> Config:
     if not path.is_file():
-        raise ConfigError(
-            f'There is no checkpoint {path}; a config is only read from a file on this machine'
-        )
+        raise ConfigError(f'There is no checkpoint {path}')
     content = _read(path)
     try:
         _import_hosts(settings_of(content))
         settings = config_of(content, with_data=with_data)
     except CheckpointError as error:
         raise ConfigError(f'{path}: {error}') from error
-    cfg = Config(settings, repr(settings), f'{_name(content, path)}.py')
+    cfg = Config(settings, repr(settings), f'{_name(content, stem)}.py')
     host = find_host(cfg)
     kind = settings.get('dataset_type')
     if with_data and (host is None or kind not in host.data):
@@ -113,12 +124,12 @@ def _import_hosts(settings: Mapping[str, object]) -> None:
         import_module(f'{name}.registry')
 
 
-def _name(content: object, path: Path) -> str:
+def _name(content: object, stem: str) -> str:
     """The name of the config of a training, without suffix; of a published file, its own name."""
     meta = content.get('meta') if isinstance(content, dict) else None
     run = meta.get('experiment_name') if isinstance(meta, dict) else None
     found = RUN.fullmatch(run) if isinstance(run, str) else None
-    return found[1] if found else HASH.sub('', path.stem)
+    return found[1] if found else HASH.sub('', stem)
 
 
 def check_match(

@@ -62,7 +62,8 @@ class Predictor:
 
     Args:
         config: Config file of any host; None takes the config that the checkpoint contains.
-        checkpoint: Its weights, a file or URL; None takes the published ones of the config.
+        checkpoint: Its weights, a file, URL or ``hf://user/model``; None takes the published ones
+            of the config.
         device: Device to run on; None is the GPU where there is one.
         swap: Put mmhrnet in the place of the host's HRNet.
         detector: Predictor of a detector; a top-down pose estimator then looks for the joints of

@@ -46,7 +46,7 @@ def test(
 
     Args:
         config: Config file of any host; or the checkpoint alone, which then contains its config.
-        checkpoint: Checkpoint file or URL.
+        checkpoint: Checkpoint file, URL or ``hf://user/model``.
         split: 'test', or 'train' for the training data through the test's pipeline.
         show_dir: Folder for pictures of predictions.
         edits: Arguments of :func:`make_config`.
