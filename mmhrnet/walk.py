@@ -1,4 +1,4 @@
-"""The dicts inside a config, and its data sets."""
+"""The dicts inside a config, its heads and its data sets."""
 
 from __future__ import annotations
 
@@ -28,3 +28,17 @@ def datasets(cfg: Config, loaders: tuple[str, ...] = LOADERS) -> Iterator[Config
         loader = cfg.get(name)
         found = dicts(loader and loader.dataset)
         yield from (d for d in found if 'ann_file' in d or 'data_root' in d)
+
+
+def heads(model: object) -> Iterator[ConfigDict]:
+    """The heads of a model, also those inside of others; without auxiliary ones."""
+    for part in dicts(model):
+        for key, value in part.items():
+            if str(key).endswith('head') and not str(key).startswith('auxiliary'):
+                found = value if isinstance(value, (list, tuple)) else [value]
+                yield from (head for head in found if isinstance(head, dict))
+
+
+def type_name(kind: object) -> str:
+    """The name of a type without its module: of ``'mmdet.FCOSHead'`` or a class."""
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

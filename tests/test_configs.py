@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import steps
+import torch
 import yaml
 from mmengine.config import Config
 
 from mmhrnet.cli import main
-from mmhrnet.config.build import input_size
+from mmhrnet.config.build import build_tensor_model, input_size
 from mmhrnet.config.check import pretrained
+from mmhrnet.config.settings import COUNTS, Settings, settings_of
 from mmhrnet.hub.published import (
     metafile_models,
     model_tables,
@@ -22,7 +24,7 @@ from mmhrnet.hub.published import (
 )
 from mmhrnet.models import ARCHS
 from mmhrnet.walk import dicts
-from mmhrnet.zoo.complexity import Complexity, count_config
+from mmhrnet.zoo.complexity import Complexity, count
 from mmhrnet.zoo.weights import find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,11 +47,30 @@ COUNTED: dict[str, Complexity] = {}
 
 
 def counted(cfg: Config) -> Complexity:
-    """Counts each network once: many configs differ in data and schedule only."""
+    """Builds each network once: many configs differ in data and schedule only."""
     key = repr((cfg.default_scope, input_size(cfg), cfg.model.to_dict()))
     if key not in COUNTED:
-        COUNTED[key] = count_config(cfg)
+        cfg = cfg.copy()
+        said = settings_of(cfg)
+        cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))  # as the runner
+        with torch.device('meta'):
+            model = build_tensor_model(cfg)
+        check_settings(said, model.model)
+        COUNTED[key] = count(model, (3, *input_size(cfg)))
     return COUNTED[key]
+
+
+def check_settings(said: Settings, model: torch.nn.Module) -> None:
+    """What a config says is what its modules use; test_settings.py has the normalization."""
+    modules = [m for m in model.modules() if getattr(m, 'upsample', '') != 'nearest']
+    aligned = {getattr(m, 'align_corners', None) for m in modules} - {None}
+    assert aligned == {said.align_corners} - {None}
+    heads = [m for m in modules if type(m).__name__.endswith('Head')]
+    assert ', '.join(dict.fromkeys(type(head).__name__ for head in heads)) == said.head
+    counts = {getattr(m, name, None) for m in modules for name in COUNTS}
+    assert said.classes in counts
+    assert said.flip_test == bool((getattr(model, 'test_cfg', None) or {}).get('flip_test'))
+    assert not said.inplace_abn
 
 
 @every_config
@@ -120,17 +141,6 @@ def test_pose_follows_the_recipe(arch: str, size: str, sigma: int) -> None:
     assert (augment.rotate_factor, augment.scale_factor) == (45, (0.65, 1.35))
     assert cfg.train_dataloader.dataset.pipeline == cfg.train_pipeline
     assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size
-
-
-WEIGHTED = [m for m in metafile_models() if 'mmseg' in m['Config'] and 'Weights' in m]
-
-
-@pytest.mark.parametrize('said', WEIGHTED, ids=[model['Name'] for model in WEIGHTED])
-def test_segmentation_upsamples_as_its_weights_were_trained(said: dict) -> None:
-    cfg = Config.fromfile(ROOT / said['Config'])
-    heads = cfg.model.decode_head
-    for part in (cfg.model.backbone, cfg.model.get('neck', {}), *dicts(heads)):
-        assert part.get('align_corners', False) is said['Metadata']['Align Corners']
 
 
 @pytest.mark.parametrize('name', ['hr48', 'hr40', 'hr18s', 'hr18sv1'])

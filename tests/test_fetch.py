@@ -127,8 +127,12 @@ def test_every_published_name_has_digits_and_an_entry_in_the_table() -> None:
             if 'Weights' in model and model['Config'].startswith(f'configs/{library}/')
         }
         assert published == {name for name, entry in table.items() if 'url' not in entry}
-        assert all(checksum_of(name) for name in table)
+        others = {name for name, entry in table.items() if 'config' in entry}  # no digits
+        assert all(checksum_of(name) for name in table.keys() - others)
         assert all(name_of(e['url']) == name for name, e in table.items() if 'url' in e)
+        configs = {table[name]['config'] for name in others}
+        assert all((ROOT / f'configs/{library}/{config}.py').is_file() for config in configs)
+        assert all({'source', 'published'} <= table[name].keys() for name in others)
 
 
 def test_weights_on_the_hub_are_timms() -> None:
@@ -422,7 +426,7 @@ def test_list_shows_what_a_config_needs(
         ['hrnetv2_w18-00eb2006.pth', 'to', 'start', 'from', '00eb2006', '-'],
     ]
     run(monkeypatch, 'list')
-    assert capsys.readouterr().out.count('.pth') == 65 + 10
+    assert capsys.readouterr().out.count('.pth') == 65 + 7 + 10
 
 
 def test_one_that_cannot_be_fetched_does_not_stop_the_others(

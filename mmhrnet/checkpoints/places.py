@@ -29,13 +29,18 @@ DATE = re.compile(r'20\d\d[01]\d[0-3]\d')  # eight digits, too
 class Entry(TypedDict, total=False):
     """What ``weights.yml`` says of a file beyond its metafile.
 
-    ``url`` is of files that no metafile names, because training starts from them; ``also`` has the
-    same weights in another form.
+    ``url`` is of files that no metafile names: training starts from them, or they are other weights
+    of a ``config``, with their ``source`` and ``published`` figures. ``also`` has the same weights
+    in another form. ``trained_with`` has settings that differ from those of the config.
     """
 
     sha256: str | None
     url: str
     also: str
+    config: str
+    source: str
+    published: dict[str, float]
+    trained_with: dict[str, object]
 
 
 class Place(NamedTuple):

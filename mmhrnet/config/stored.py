@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from mmhrnet.checkpoints.fetching import fetch
 from mmhrnet.checkpoints.places import HUB, on_hub
 from mmhrnet.config.build import find_input_size
 from mmhrnet.config.make import Edits, make_config
+from mmhrnet.config.settings import take_settings
 from mmhrnet.config.weights import loading
 from mmhrnet.doctor import find_missing
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import find_host, known_hosts
-from mmhrnet.walk import dicts
+from mmhrnet.walk import dicts, heads, type_name
 
 LOGGER = logging.getLogger(__name__)
 SERVERS = ('http://', 'https://')
@@ -70,6 +71,8 @@ def make_config_for(
         cfg = make_config(config, **edits)
         if checkpoint and Path(checkpoint).is_file():
             check_match(cfg, _read(checkpoint), checkpoint, edits.get('cfg_options'))
+        if checkpoint:
+            take_settings(cfg, checkpoint, edits.get('cfg_options'))
     elif checkpoint:
         cfg = make_config(_stored(Path(checkpoint), _stem(given), with_data), **edits)
     else:
@@ -172,32 +175,19 @@ def _differences(own: Mapping[str, str], trained: Mapping[str, str]) -> dict[str
 
 def _facts(cfg: Config | ConfigDict) -> dict[str, str]:
     """What decides the predictions, by name; what a config leaves open is left out."""
-    heads = list(_heads(cfg['model']))
-    codecs = [head.decoder for head in heads if isinstance(head.get('decoder'), dict)]
+    parts = list(heads(cfg['model']))
+    codecs = [head.decoder for head in parts if isinstance(head.get('decoder'), dict)]
     size = find_input_size(cfg)
     facts = {
         'host library': _values([cfg.get('default_scope')]),
-        'head': _values(_short(head.get('type')) for head in heads),
-        'number of classes': _values(head.get('num_classes') for head in heads),
-        'number of joints': _values(h.get('out_channels') for h in heads if 'decoder' in h),
-        'codec': _values(_short(codec.get('type')) for codec in codecs),
+        'head': _values(type_name(head.get('type')) for head in parts),
+        'number of classes': _values(head.get('num_classes') for head in parts),
+        'number of joints': _values(h.get('out_channels') for h in parts if 'decoder' in h),
+        'codec': _values(type_name(codec.get('type')) for codec in codecs),
         'input size': _sides(size),
         'heatmaps': _values(_sides(codec.get('heatmap_size'), -1) for codec in codecs),
     }
     return {name: value for name, value in facts.items() if value}
-
-
-def _heads(model: object) -> Iterator[ConfigDict]:
-    """The heads of a model, also those inside of others; without auxiliary ones."""
-    for part in dicts(model):
-        for key, value in part.items():
-            if str(key).endswith('head') and not str(key).startswith('auxiliary'):
-                found = value if isinstance(value, (list, tuple)) else [value]
-                yield from (head for head in found if isinstance(head, dict))
-
-
-def _short(kind: object) -> str:
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def _sides(size: object, step: int = 1) -> str:

@@ -11,6 +11,7 @@ import yaml
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from mmhrnet.checkpoints.places import known_weights, name_of
 from mmhrnet.datasets.mini import NUM_VAL
 from mmhrnet.hosts import known_hosts, published_metrics
 from mmhrnet.hosts.host import Metric
@@ -52,6 +53,22 @@ class Result(TypedDict):
     Source: str
 
 
+class Weights(NamedTuple):
+    """Published weights of a config.
+
+    Attributes:
+        url: Where the publisher has the file.
+        config: Name of the config, without its suffix.
+        source: Who published the figures.
+        metrics: The figures, by their names in the metafiles.
+    """
+
+    url: str
+    config: str
+    source: str
+    metrics: Mapping[str, float]
+
+
 class MetafileModel(TypedDict, total=False):
     """A config in a metafile; only ``Results`` and ``Weights`` may be missing."""
 
@@ -68,6 +85,28 @@ def metafile_models() -> list[MetafileModel]:
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))['Import']
     files = [yaml.safe_load((ROOT / path).read_text(encoding='utf-8')) for path in index]
     return [model for file in files for model in file['Models']]
+
+
+@cache
+def published_weights() -> Mapping[str, Weights]:
+    """The weights of all configs by the name of the file, from metafiles and ``weights.yml``."""
+    found = {}
+    for model in metafile_models():
+        if 'Weights' in model:
+            results = model.get('Results', [])
+            source = results[0]['Source'] if results else ''
+            url, config = model['Weights'], model['Name']
+            found[name_of(url)] = Weights(url, config, source, published_results(config))
+    for name, entry in known_weights().items():
+        if 'config' in entry:
+            metrics = entry.get('published', {})
+            found[name] = Weights(entry['url'], entry['config'], entry.get('source', ''), metrics)
+    return found
+
+
+def config_file(name: str) -> Path:
+    """The file of a config of the metafiles, by its name."""
+    return next(ROOT / model['Config'] for model in metafile_models() if model['Name'] == name)
 
 
 def published_results(config: str) -> dict[str, float]:

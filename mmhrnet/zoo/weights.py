@@ -22,13 +22,14 @@ from mmhrnet.checkpoints.fetching import (
     link,
     local_places,
 )
-from mmhrnet.checkpoints.places import CONFIGS, checksum_of, known_weights, name_of
+from mmhrnet.checkpoints.places import CONFIGS, Entry, checksum_of, known_weights, name_of
 from mmhrnet.config.check import pretrained
 from mmhrnet.config.load import load_config
 from mmhrnet.download import digest_of
 from mmhrnet.errors import ConfigError, plural
 from mmhrnet.files import check_folder, write_text
-from mmhrnet.hub.published import metafile_models
+from mmhrnet.hub.published import Weights as Published
+from mmhrnet.hub.published import config_file, published_weights
 from mmhrnet.terminal import CONSOLE
 
 SCHEMES = {  # names for URLs that MMEngine knows, with its tables
@@ -38,7 +39,7 @@ SCHEMES = {  # names for URLs that MMEngine knows, with its tables
     'mmcls://': mmengine_names.get_mmcls_models,
 }
 START = 'to start from'
-SCREEN = 170  # characters of the widest row
+SCREEN = 178  # characters of the widest row
 
 
 class Weight(NamedTuple):
@@ -74,13 +75,23 @@ def _weights_of(item: str) -> list[Weight]:
 
 
 def _all_weights() -> list[Weight]:
-    published = [
-        Weight(model['Weights'], model['Config'].removeprefix('configs/').removesuffix('.py'))
-        for model in metafile_models()
-        if 'Weights' in model
+    published = [Weight(weights.url, _use_of(weights)) for weights in published_weights().values()]
+    others = [
+        Weight(entry['url'], START)
+        for entry in known_weights().values()
+        if 'url' in entry and 'config' not in entry
     ]
-    others = [Weight(e['url'], START) for e in known_weights().values() if 'url' in e]
     return [*published, *others]
+
+
+def _use_of(weights: Published) -> str:
+    """Library and name of the config; the source too of weights that its metafile does not name."""
+    config = '/'.join(config_file(weights.config).with_suffix('').parts[-2:])
+    return f'{config} ({weights.source})' if 'config' in _entry(weights.url) else config
+
+
+def _entry(url: str) -> Entry:
+    return known_weights().get(name_of(url), {})
 
 
 def _weights_of_config(config: str) -> list[Weight]:
