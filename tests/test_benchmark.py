@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmhrnet.benchmark import benchmark
+from mmhrnet import apis
+from mmhrnet.benchmark import benchmark, benchmark_whole
 from mmhrnet.benchmark.measure import Machine, Timing, interleaved, peak_memory
 from mmhrnet.benchmark.report import Row, write_report
 from mmhrnet.deploy import Rewrites
+from mmhrnet.deploy.from_config import export_config
 
 EXTRA = {
     f'stage{i}': dict(
@@ -152,7 +154,35 @@ def test_a_whole_file_runs_beside_the_inferencer_of_its_host(
         assert f'| {name} |' in page
     with pytest.raises(SystemExit):
         run_tool('benchmark', 'nothing', '--out', tmp_path)
-    assert 'There is no' in capsys.readouterr().err
+    assert "case='nothing' is unknown" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_files_have_metric_and_throughput_beside_their_latency(
+    untrained: Callable, whole_files: dict, tmp_path: Path
+) -> None:
+    config, checkpoint = untrained('mmpretrain')
+    options = {'test_dataloader.dataset.indices': 8}
+    compiled = tmp_path / 'fixed.pt2'
+    export_config(config, checkpoint, out=compiled, static=True, batch=1)
+    given = dict(files=[whole_files['mmpretrain'], compiled], cfg_options=options, rounds=2)
+    benchmark_whole(config, checkpoint, **given, batch=2, evaluate=True, out=tmp_path)
+    lines = (tmp_path / f'whole_{config.stem}.md').read_text().splitlines()
+    heads, _, *rows = ([*map(str.strip, x.split('|')[1:-1])] for x in lines if x[:1] == '|')
+    cells = {row[0]: dict(zip(heads, row)) for row in rows}
+    assert [*cells] == [
+        'mmpretrain inferencer with mmhrnet',
+        'whole file, onnxruntime',
+        'whole file, openvino',
+        'mmpretrain.onnx, onnxruntime',
+        'mmpretrain.onnx, openvino',
+        'fixed.pt2, torch',
+    ]
+    assert {row['drop'] for row in cells.values()} == {'0.00'}
+    expected = apis.test(config, checkpoint, work_dir=str(tmp_path), cfg_options=options)
+    assert {row['accuracy/top1'] for row in cells.values()} == {f'{expected["accuracy/top1"]:.2f}'}
+    rates = [row['images/s, network, 2 at once'] for row in cells.values()]
+    assert [rate == '-' for rate in rates] == [True, False, False, False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +190,10 @@ def test_a_whole_file_runs_beside_the_inferencer_of_its_host(
     [
         (['poze'], "did you mean 'pose'"),
         (['pose', '--checkpoint', 'a.pth'], '--checkpoint has no effect on the case pose'),
-        (['mmpose::a.py', '--batch', 8], '--batch has no effect on a config'),
-        (['mmhrnet::mmpretrain/hrnet-w18-small-v1_4xb64_in1k'], 'uses mmhrnet already'),
+        (['mmpose::a.py', '--batch', 1, 8], 'A config takes one --batch, not 2'),
+        (['mmpose::a.py', '--quick'], '--quick has no effect on a config'),
+        (['mmpose::a.py', '--evaluate'], '--evaluate needs trained weights'),
+        (['pose', '--evaluate'], '--evaluate has no effect on the case pose'),
     ],
 )
 def test_mistakes_of_the_command(

@@ -124,12 +124,15 @@ def test_openvino_computes_a_file_of_bf16_in_bf16(
     write: Write, plain: Path, tmp_path: Path
 ) -> None:
     path = write(tmp_path / 'a.onnx', Lower('bf16', max_drop=100))
-    image = draw_images(1, 64, 64).numpy()
+    images = draw_images(1, 64, 64)
+    evaluated = precision._load(path)(images)[0]
+    image = images.numpy()
     given, expected = (
         [runtime.load(one, name).run(image)['probabilities'] for name in runtime.BACKENDS]
         for one in (path, plain)
     )
     np.testing.assert_allclose(given[0], expected[0], atol=1e-6)
+    np.testing.assert_array_equal(evaluated, given[1])
     assert np.abs(given[1] - expected[1]).max() < 1e-2
     if has_bf16():
         assert np.abs(given[1] - expected[1]).max() > 1e-6
@@ -174,7 +177,6 @@ def test_the_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(precision, 'file_runner', lambda *_: Runner())
     monkeypatch.setattr(precision, 'host_of', lambda _: PoseHost)
-    monkeypatch.setattr(precision, 'load', lambda _: None)
     monkeypatch.setattr(precision, '_load', lambda _: None)
     precision.check_drop(None, out, out, 1.2)
     with pytest.raises(ExportError, match=r'NME falls by 1\.10 points, more than --max-drop 1;'):

@@ -1,4 +1,4 @@
-"""From a picture to the result: a whole file beside the inferencer of its host library."""
+"""From a picture to the result: whole files beside the inferencer of their host library."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +20,12 @@ from mmhrnet import runtime
 from mmhrnet.benchmark.measure import Timing, interleaved, processor
 from mmhrnet.benchmark.report import ms
 from mmhrnet.config.build import build_tensor_model
+from mmhrnet.config.make import make_config
 from mmhrnet.config.stored import make_config_for
+from mmhrnet.deploy import load
+from mmhrnet.deploy.evaluate import as_model, as_shipped, file_runner
 from mmhrnet.deploy.from_config import export_config
+from mmhrnet.deploy.precision import points
 from mmhrnet.deploy.whole import draw_images
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import write_text
@@ -30,8 +33,26 @@ from mmhrnet.hosts import host_of
 from mmhrnet.inference.predict import Predictor
 from mmhrnet.models import HRNet
 from mmhrnet.terminal import CONSOLE, markdown_table
+from mmhrnet.training.evaluate import build_test_runner
 
-HEADERS = ('who and how', 'ms (middle 80 %)', 'times faster')
+Run = Callable[[], object]
+Metrics = Mapping[str, float]
+
+
+class Contestant(NamedTuple):
+    """Something that turns a picture into a result.
+
+    Attributes:
+        predict: Does so once.
+        evaluate: Its metrics on the data of the config.
+        model: The file; None of an inferencer.
+        size: Bytes of the file.
+    """
+
+    predict: Run
+    evaluate: Callable[[], Metrics]
+    model: runtime.Model | None = None
+    size: int | None = None
 
 
 def benchmark_whole(
@@ -39,61 +60,56 @@ def benchmark_whole(
     checkpoint: str | Path | None = None,
     *,
     shape: tuple[int, int] = (480, 640),
+    batch: int | None = None,
     rounds: int = 15,
     files: Sequence[str | Path] = (),
+    evaluate: bool = False,
     cfg_options: Mapping[str, object] | None = None,
     out: str | Path = 'work_dirs/benchmark',
 ) -> dict[str, Timing]:
     """Times one picture on a CPU, prints and writes a table.
 
-    The host's inferencer and plain export run the host's network and the same weights, without
-    mirror images and without drawing. A plain export has the size of this picture.
+    Of a config with the host's own HRNet, the host's inferencer and a plain export of its network
+    run beside, with the same weights, without mirror images and without drawing. A plain export
+    has the size of this picture.
 
     Args:
-        config: Config of a host, with its own HRNet, such as ``mmpose::...``.
+        config: Config of a host, such as ``mmpose::...``, or one of mmhrnet.
         checkpoint: Its weights; None takes random ones.
         shape: Height and width of the picture.
+        batch: Time the network of each file on that many pictures at once, too.
         rounds: Samples of each contestant.
-        files: Whole models in ONNX that run beside, such as those of lower precision.
+        files: Whole models of the config in ONNX, 'pt2' or 'aoti' that run beside, such as those of
+            lower precision.
+        evaluate: Evaluate each on the test data of the config, too.
         cfg_options: Settings over the config.
         out: Folder for ``whole_<config>.md``.
 
     Returns:
-        Seconds, by the names of the contestants.
+        Seconds for a picture, by the names of the contestants.
 
     Raises:
-        ConfigError: The config uses mmhrnet already, or is none.
+        ConfigError: The config, the data or a file cannot work.
+        ExportError: A file is no whole model.
     """
+    if evaluate and checkpoint is None:
+        raise ConfigError('--evaluate needs trained weights: give them by --checkpoint')
     options = dict(cfg_options or {})
-    with TemporaryDirectory() as folder:
+    image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
+    with TemporaryDirectory() as folder, torch.no_grad():
         cfg, weights = make_config_for(config, checkpoint, cfg_options=options)
         if 'flip_test' in (cfg.model.get('test_cfg') or {}):
             options['model.test_cfg.flip_test'] = False
         weights = weights or _draw_weights(cfg, Path(folder))
-        build = partial(Predictor, config, weights, device='cpu', cfg_options=options)
-        theirs = build()
-        if any(isinstance(part, HRNet) for part in theirs.model.modules()):
-            raise ConfigError(
-                f'{config} uses mmhrnet already: give the config of the host that it comes from, '
-                'whose own HRNet runs beside'
-            )
-        predictors = {
-            f'{theirs.host.name} inferencer': theirs,
-            'the same with mmhrnet': build(swap=True),
-        }
-        image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
-        write = partial(export_config, config, weights, format='onnx', cfg_options=options)
-        file = write(out=Path(folder, 'model.onnx'), swap=True)
-        fixed: dict[str, Any] = dict(static=True, batch=1)
-        if not host_of(cfg).fixed_size(cfg):
-            fixed['shape'] = _input_size(runtime.load(file), image)
-        plain = write(out=Path(folder, 'plain.onnx'), rewrites=None, **fixed)
-        own = {f'{theirs.host.name} plain export': plain, 'whole file': file}
-        with torch.no_grad():
-            given = {Path(path).name: Path(path) for path in files}
-            runs = dict(_runs(predictors, own | given, image))
-            timings = interleaved(runs, rounds, 'cpu')
-    _report(timings, Path(str(config)).stem, shape, Path(out))
+        who = dict(_contestants(config, weights, options, files, image, Path(folder)))
+        timings = interleaved({name: one.predict for name, one in who.items()}, rounds, 'cpu')
+        columns = [*_latency(timings), ('MB', [_megabytes(one.size) for one in who.values()])]
+        if batch:
+            columns.append(_throughput(who, image, batch, rounds))
+        if evaluate:
+            metrics = [points(host_of(cfg), one.evaluate()) for one in who.values()]
+            columns += _accuracy(metrics)
+    _report(dict([('who and how', [*who]), *columns]), Path(str(config)).stem, shape, Path(out))
     return timings
 
 
@@ -103,45 +119,124 @@ def _draw_weights(cfg: Config, folder: Path) -> Path:
     return path
 
 
-def _input_size(model: runtime.Model, image: np.ndarray) -> Sequence[int]:
-    """Height and width of what a picture becomes before the network."""
-    seen: list[Sequence[int]] = []
+def _contestants(
+    config: str | Path,
+    weights: str | Path,
+    options: dict[str, object],
+    given: Sequence[str | Path],
+    image: np.ndarray,
+    folder: Path,
+) -> Iterator[tuple[str, Contestant]]:
+    """The inferencers, then each file in each backend."""
+    build = partial(Predictor, config, weights, device='cpu', cfg_options=options)
+    theirs = build()
+    is_host = not any(isinstance(part, HRNet) for part in theirs.model.modules())
+    edits: dict[str, Any] = dict(cfg_options=options, work_dir=str(folder))
+    test = partial(_test, config, weights, **edits)
+    if is_host:
+        name = f'{theirs.host.name} inferencer'
+        yield name, Contestant(partial(_predict, theirs, image), test)
+    ours = build(swap=True) if is_host else theirs
+    name = 'the same with mmhrnet' if is_host else f'{theirs.host.name} inferencer with mmhrnet'
+    yield name, Contestant(partial(_predict, ours, image), partial(test, swap=is_host))
+    write = partial(export_config, config, weights, format='onnx', cfg_options=options)
+    file = write(out=folder / 'model.onnx', swap=is_host)
+    files = {'whole file': file}
+    if is_host:
+        fixed: dict[str, Any] = dict(static=True, batch=1)
+        if not theirs.host.fixed_size(theirs.cfg):
+            fixed['shape'] = _input_of(runtime.load(file), image).shape[:2]
+        plain = write(out=folder / 'plain.onnx', rewrites=None, **fixed)
+        files = {f'{theirs.host.name} plain export': plain, **files}
+    files |= {Path(path).name: Path(path) for path in given}
+    for name, path in files.items():
+        for backend, model in _models(path):
+            evaluate = partial(_test_file, config, path, model, **edits)
+            yield (
+                f'{name}, {backend}',
+                Contestant(partial(model, image), evaluate, model, path.stat().st_size),
+            )
+
+
+def _models(path: Path) -> Iterator[tuple[str, runtime.Model]]:
+    """A file in each backend that runs it."""
+    if path.suffix != '.onnx':
+        yield 'torch', as_model(load(path))
+        return
+    for backend in filter(find_spec, runtime.BACKENDS):
+        yield backend, runtime.load(path, backend, torch.get_num_threads())
+
+
+def _predict(predictor: Predictor, image: np.ndarray) -> object:
+    with DefaultScope.overwrite_default_scope(predictor.host.name):
+        return predictor.host.run(predictor, image)
+
+
+def _test(config: str | Path, weights: str | Path, **edits: Any) -> Metrics:
+    return build_test_runner(config, weights, **edits).test()
+
+
+def _test_file(config: str | Path, path: Path, model: runtime.Model, **edits: Any) -> Metrics:
+    return file_runner(make_config(config, **edits), as_shipped(model), path).test()
+
+
+def _input_of(model: runtime.Model, image: np.ndarray) -> np.ndarray:
+    """What a picture becomes before the network, RGB, (H, W, 3) uint8."""
+    seen: list[np.ndarray] = []
 
     def session(images: np.ndarray) -> Sequence[np.ndarray]:
-        seen.append(images.shape[1:3])
+        seen.append(images[0])
         return model.session(images)
 
     replace(model, session=session)(image)
     return seen[0]
 
 
-def _runs(
-    predictors: Mapping[str, Predictor], files: Mapping[str, Path], image: np.ndarray
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    for name, predictor in predictors.items():
-
-        def predict(predictor: Predictor = predictor) -> object:
-            with DefaultScope.overwrite_default_scope(predictor.host.name):
-                return predictor.host.run(predictor, image)
-
-        yield name, predict
-    for backend, (name, file) in product(filter(find_spec, runtime.BACKENDS), files.items()):
-        model = runtime.load(file, backend, torch.get_num_threads())
-        yield f'{name}, {file.stat().st_size / 1e6:.0f} MB, {backend}', partial(model, image)
+Column = tuple[str, list[str]]
 
 
-def _report(timings: Mapping[str, Timing], name: str, shape: tuple[int, int], folder: Path) -> None:
-    first = next(iter(timings.values())).median
-    rows = [
-        (who, f'{ms(t.median)} ({ms(t.low)} to {ms(t.high)})', f'{first / t.median:.2f}')
-        for who, t in timings.items()
-    ]
+def _latency(timings: Mapping[str, Timing]) -> list[Column]:
+    found = list(timings.values())
+    texts = [f'{ms(t.median)} ({ms(t.low)} to {ms(t.high)})' for t in found]
+    ratios = [f'{found[0].median / t.median:.2f}' for t in found]
+    return [('ms (middle 80 %)', texts), ('times faster', ratios)]
+
+
+def _megabytes(size: int | None) -> str:
+    return f'{size / 1e6:.1f}' if size else '-'
+
+
+def _throughput(
+    who: Mapping[str, Contestant], image: np.ndarray, batch: int, rounds: int
+) -> Column:
+    """Images per second of the networks in files of free batch size."""
+    runs = {
+        name: partial(one.model.run, np.stack([_input_of(one.model, image)] * batch))
+        for name, one in who.items()
+        if one.model and one.model.about['shape'] == 'free'
+    }
+    timings = interleaved(runs, rounds, 'cpu')
+    rates = {name: f'{batch / timing.median:.1f}' for name, timing in timings.items()}
+    return f'images/s, network, {batch} at once', [rates.get(name, '-') for name in who]
+
+
+def _accuracy(found: Sequence[Metrics]) -> Iterator[Column]:
+    """Metrics in points, and how far they are below those of the first contestant."""
+    for name, first in found[0].items():
+        yield name, [f'{one[name]:.2f}' for one in found]
+        yield 'drop', [f'{first - one[name]:.2f}' for one in found]
+
+
+def _report(
+    columns: Mapping[str, Sequence[str]], name: str, shape: tuple[int, int], folder: Path
+) -> None:
     title = f'{name}, a picture of {shape[0]}x{shape[1]}'
-    table = Table(*HEADERS, title=title)
+    table = Table(*columns, title=title)
+    rows = list(zip(*columns.values()))
     for row in rows:
         table.add_row(*row)
     CONSOLE.print(table)
     machine = f'{processor()}, {torch.get_num_threads()} threads; torch {torch.__version__}'
     path = folder / f'whole_{name}.md'
-    write_text(path, f'# {title}\n\n{machine}\n\n{markdown_table(HEADERS, rows)}\n')
+    write_text(path, f'# {title}\n\n{machine}\n\n{markdown_table([*columns], rows)}\n')
     CONSOLE.print(str(path))

@@ -14,7 +14,7 @@ from mmhrnet.errors import ConfigError
 if TYPE_CHECKING:
     from mmhrnet.deploy.precision import Precision
 
-OF_A_CONFIG = ('checkpoint', 'cfg_options', 'files')
+OF_A_CONFIG = ('checkpoint', 'cfg_options', 'files', 'evaluate')
 
 
 def export(parser: ArgumentParser) -> Call:
@@ -147,12 +147,14 @@ def benchmark(parser: ArgumentParser) -> Call:
     case = f'{", ".join(CASES)}, or a config of a host library; default: pose'
     parser.add_argument('case', nargs='?', default='pose', metavar='CASE', help=case)
     add(parser, '--checkpoint', help='weights of the config; default: random ones')
-    files = 'whole models in ONNX to run beside those of the config, such as int8 ones'
+    files = 'whole models of the config to run beside, such as those of lower precision'
     parser.add_argument('--files', nargs='+', default=[], metavar='FILE', help=files)
+    evaluate = 'evaluate each of them and the checkpoint on the test data of the config, too'
+    parser.add_argument('--evaluate', action='store_true', help=evaluate)
     add(parser, '--cfg-options')
     parser.add_argument('--arch', choices=list_archs(), default='w32')
     parser.add_argument(
-        '--batch', type=int, nargs='+', default=[1], dest='batches', help='one or several'
+        '--batch', type=int, nargs='+', default=[], dest='batches', help='one or several'
     )
     parser.add_argument(
         '--shape', type=_size, nargs='+', default=[], dest='shapes', metavar='HxW', help='the same'
@@ -182,13 +184,18 @@ def benchmark(parser: ArgumentParser) -> Call:
                 sys.exit(1)
         elif args['case'] in CASES:
             _refuse(parser, weights, f'the case {args["case"]}')
+            args['batches'] = args['batches'] or [1]
             benchmark(out=folder, **args)
         else:
             config = args.pop('case')
             if not Path(config).suffix and '::' not in config:
                 check_choice('case', config, CASES)
-            chosen = {'shape': args.pop('shapes'), 'rounds': args.pop('rounds')}
-            chosen['shape'] = chosen['shape'][0] if chosen['shape'] else None
+            chosen = {'rounds': args.pop('rounds')}
+            for name, several in (('shape', 'shapes'), ('batch', 'batches')):
+                given = args.pop(several)
+                if len(given) > 1:
+                    raise ConfigError(f'A config takes one --{name}, not {len(given)}')
+                chosen[name] = given[0] if given else None
             _refuse(parser, args, 'a config')
             chosen = {name: value for name, value in chosen.items() if value}
             benchmark_whole(config, **weights, **chosen, out=folder)

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 from typing_extensions import Unpack
 
+from mmhrnet import runtime
 from mmhrnet.config.build import input_size
 from mmhrnet.config.make import Edits, make_config
 from mmhrnet.deploy.export import ExportError, Shipped, load
@@ -74,6 +76,28 @@ def file_runner(cfg: Config, shipped: Shipped, path: str | Path, split: Split = 
     runner.model.test_step = runner.model.val_step = step
     runner.cfg.load_from = str(path)  # for the summary on the screen
     return runner
+
+
+def as_shipped(model: runtime.Model) -> Shipped:
+    """A model of the runtime as :func:`mmhrnet.deploy.load` returns files."""
+    return Shipped(
+        lambda images: [*map(torch.as_tensor, model.session(images.numpy()))], model.about
+    )
+
+
+def as_model(shipped: Shipped) -> runtime.Model:
+    """A file of any format as the runtime takes those in ONNX: from a picture to a record.
+
+    Raises:
+        ExportError: It is not a whole model.
+    """
+    if 'task' not in shipped.metadata:
+        raise ExportError('This is not a whole model: export it without --raw and --features')
+
+    def session(images: np.ndarray) -> list[np.ndarray]:
+        return [y.numpy() for y in shipped(torch.from_numpy(images))]
+
+    return runtime.Model(dict(shipped.metadata), session)
 
 
 def predict(whole: Whole, model: Any, shipped: Shipped, data: Mapping[str, Any]) -> Sequence[Any]:

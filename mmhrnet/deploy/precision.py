@@ -20,8 +20,8 @@ from rich.table import Table
 from torch import Tensor
 
 from mmhrnet import runtime
-from mmhrnet.deploy.evaluate import file_runner
-from mmhrnet.deploy.export import Check, ExportError, FormatName, Shipped, load
+from mmhrnet.deploy.evaluate import as_shipped, file_runner
+from mmhrnet.deploy.export import FORMATS, Check, ExportError, FormatName, Shipped, load
 from mmhrnet.deploy.quantize import quantize
 from mmhrnet.deploy.sensitivity import report
 from mmhrnet.deploy.units import has_bf16
@@ -104,8 +104,10 @@ def write_lower(
     with beside(out) as file, TemporaryDirectory() as folder:
         is_onnx = format == 'onnx'
         plain = Path(folder, 'float32.onnx' if is_onnx else 'float32.pt2')
+        # Quantizing keeps the metadata.
+        own = about if lower.precision == 'int8' else {**about, 'precision': FLOAT32.precision}
         if lower.precision == 'int8' or lower.max_drop is not None:
-            write(plain, format='onnx' if is_onnx else 'pt2', metadata=about, check=compare)
+            write(plain, format='onnx' if is_onnx else 'pt2', metadata=own, check=compare)
         if lower.precision == 'int8':
             images = calibration_images(cfg, plain, lower.calibrate)
             report(quantize(plain, images, file), out)
@@ -191,7 +193,7 @@ def check_drop(cfg: Config, plain: Path, file: Path, max_drop: float) -> None:
         ExportError: A metric falls further than allowed.
     """
     figures = [
-        _points(host_of(cfg), file_runner(cfg, load(path), path).test()) for path in (plain, file)
+        points(host_of(cfg), file_runner(cfg, _load(path), path).test()) for path in (plain, file)
     ]
     table = Table('metric', 'float32', 'this file', 'drop', title='Points on the validation data')
     drops = {name: figures[0][name] - figures[1][name] for name in figures[0]}
@@ -210,16 +212,16 @@ def check_drop(cfg: Config, plain: Path, file: Path, max_drop: float) -> None:
 def _load(file: Path) -> Shipped:
     """A file as it runs where it is fast: OpenVINO computes an ONNX file of bf16 in bf16."""
     shipped = load(file)
-    if file.suffix != '.onnx' or shipped.metadata['precision'] != 'bf16':
+    is_bf16 = file.suffix == FORMATS['onnx'].suffix and shipped.metadata['precision'] == 'bf16'
+    if not is_bf16:
         return shipped
     try:
-        session = runtime.load(file, 'openvino').session
+        return as_shipped(runtime.load(file, 'openvino'))
     except runtime.ModelError as error:
         raise ExportError(f'An ONNX file of bf16 is evaluated by OpenVINO. {error}') from error
-    return replace(shipped, run=lambda images: [*map(torch.as_tensor, session(images.numpy()))])
 
 
-def _points(host: Host, metrics: Mapping[str, float]) -> dict[str, float]:
+def points(host: Host, metrics: Mapping[str, float]) -> dict[str, float]:
     """The host's metrics in points of 100, of which more is better."""
     known = {name: host.metrics[name] for name in metrics if name in host.metrics}
     return {
