@@ -16,6 +16,7 @@ from mmhrnet.deploy import load
 from mmhrnet.deploy.evaluate import evaluate_file, predict
 from mmhrnet.deploy.export import Shipped
 from mmhrnet.deploy.from_config import export_config
+from mmhrnet.deploy.whole import draw_images
 from mmhrnet.errors import ConfigError
 from mmhrnet.hosts import known_hosts
 
@@ -125,3 +126,37 @@ def test_a_fixed_batch_is_filled_up(whole_files: dict, untrained: Callable) -> N
     torch.testing.assert_close(alone, expected)  # pictures of several sizes, one by one
     with pytest.raises(ConfigError, match=r'takes pictures of \[64, 64\], not \[32, 64\]'):
         predict(whole, model, shipped, {**data, 'inputs': images[:, :, :32]})
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        pytest.param('ExponentialMovingAverage', marks=pytest.mark.slow),
+        'StochasticWeightAverage',
+    ],
+)
+def test_a_file_of_averaged_weights_has_the_average(kind: str, tmp_path: Path) -> None:
+    options = {
+        'train_cfg.max_iters': 2,
+        'train_cfg.val_interval': 2,
+        'train_dataloader.batch_size': 4,
+        'val_dataloader.dataset.indices': 8,
+        'default_hooks.checkpoint.interval': 2,
+        'custom_hooks': [dict(type='EMAHook', ema_type=kind)],
+    }
+    edits = dict(mini=True, work_dir=str(tmp_path), cfg_options=options)
+    apis.train('configs/mmpretrain/hrnet-w18-small-v1_4xb64_in1k.py', **edits)
+    content = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    raw = {n.removeprefix('module.'): t for n, t in content['ema_state_dict'].items()}
+    export_config(None, tmp_path / 'iter_2.pth', out=tmp_path / 'a.pt2', static=True)
+    file, images = load(tmp_path / 'a.pt2'), draw_images(2, 64, 64)
+    differences = []
+    for state in (content['state_dict'], content['state_dict'] | raw):
+        torch.save({**content, 'state_dict': state}, tmp_path / 'b.pth')
+        model = apis.Predictor(checkpoint=tmp_path / 'b.pth', device='cpu').model
+        data = model.data_preprocessor({'inputs': images.permute(0, 3, 1, 2).flip(1)})
+        with torch.no_grad():
+            expected = model(data['inputs']).softmax(1)
+        differences.append((file(images)[0] - expected).abs().max())
+    assert differences[0] < 1e-6
+    assert differences[1] > 1e-5
