@@ -10,11 +10,14 @@ import re
 import runpy
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 
@@ -22,6 +25,7 @@ from mmhrnet import apis, checkpoints, create_model
 from mmhrnet.cli import make_parser
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import WriteError
+from mmhrnet.zoo.card_data import Facts, card_data
 from mmhrnet.zoo.publish import choose_weights, logged_metrics, publish, trained_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,6 +146,56 @@ def test_the_card_says_what_was_trained_and_how(published: Path) -> None:
     )
     assert 'cannot be compared with published figures' in card
     assert '| data | the drawn scenes of `mmhrnet mini` (CustomDataset, meta/train.txt)' in card
+
+
+def test_the_head_of_the_card_is_that_of_the_hub(published: Path) -> None:
+    card = ModelCard.load(published.with_suffix('.md'))
+    data = card.data.to_dict()
+    assert {k: data[k] for k in ('license', 'library_name', 'pipeline_tag', 'tags')} == {
+        'license': 'apache-2.0',
+        'library_name': 'mmhrnet',
+        'pipeline_tag': 'image-classification',
+        'tags': ['hrnet', 'hrnet-w18_small_v1', 'mmpretrain'],
+    }
+    assert 'datasets' not in data  # nobody can download the drawn scenes there
+    results = {result.metric_name: result for result in card.data.eval_results}
+    result = results['Top 1 Accuracy']
+    assert f'| accuracy/top1 | {result.metric_value:.4g} |' in card.text
+    assert (result.task_type, result.dataset_type, result.metric_type) == (
+        *('image-classification', 'mmhrnet-mini', 'accuracy'),
+    )
+    assert result.dataset_name.startswith('the drawn scenes of mmhrnet mini (CustomDataset')
+    index = eval_results_to_model_index(CLS.stem, card.data.eval_results)
+    assert index == data['model-index']
+    assert model_index_to_eval_results(index) == (CLS.stem, card.data.eval_results)
+
+
+@pytest.mark.parametrize(
+    ('license', 'head'),
+    [
+        ('Apache-2.0', {'license': 'apache-2.0'}),
+        ('GPL-3.0-or-later', {'license': 'gpl-3.0'}),
+        ('Our own (v2)', {'license': 'other', 'license_name': 'our-own-v2'}),
+    ],
+)
+def test_the_head_names_data_and_licences_as_the_hub_does(
+    license: str, head: dict[str, str]
+) -> None:
+    cfg = apis.make_config(ROOT / 'configs/mmseg/fcn_hr18_4xb4-150k_ade20k-512x512.py')
+    results = {'mIoU': (33.123456, 'step 9'), 'IoU/sky': (float('nan'), 'step 9')}
+    facts = Facts(Path('fcn.py'), cfg, cfg, torch.nn.Identity(), {}, results, license)
+    data = card_data(facts).to_dict()
+    assert data.items() >= head.items()
+    assert data['datasets'] == ['zhoubolei/scene_parse_150']
+    (result,) = data['model-index'][0]['results']
+    assert result['dataset']['type'] == 'zhoubolei/scene_parse_150'
+    assert result['metrics'] == [{'type': 'mean_iou', 'value': 33.12, 'name': 'mIoU'}]
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo = dict(classes=('sky', 'sea'))
+    data = card_data(facts).to_dict()
+    assert 'datasets' not in data
+    assert data['model-index'][0]['results'][0]['dataset']['type'] == 'ade20kdataset'
+    assert 'model-index' not in card_data(replace(facts, trained=None)).to_dict()
 
 
 def test_the_card_claims_nothing_of_other_data_and_longer_trainings(

@@ -36,12 +36,14 @@ class Metric(NamedTuple):
         factor: Its value there, divided by the evaluator's.
         percent: Per cent points, divided by its value there.
         less_is_better: Whether it is an error.
+        hub: Its name among the metrics of the Hugging Face Hub, if it has one.
     """
 
     name: str
     factor: float = 1
     percent: float = 1
     less_is_better: bool = False
+    hub: str = ''
 
 
 class ClassMetric(NamedTuple):
@@ -218,6 +220,8 @@ class Host:
         task: What it does, in one word.
         task_name: What OpenMMLab's metafiles call the task.
         title: Heading of the table of its models.
+        pipeline_tag: What the Hugging Face Hub calls the task, if it has it.
+        hub_data: Names of data sets on the Hub, by their type.
         distribution: The name that pip knows it by.
         floor: Lowest version that is tested.
         fork: The maintained distribution of the same module, if there is one.
@@ -273,6 +277,8 @@ class Host:
     merge: Callable[[Sequence[BaseDataElement]], BaseDataElement] = first
     shown_score: float = 0.3
     draw: Callable[[Visualizer, np.ndarray, BaseDataElement, Look], np.ndarray] = draw_sample
+    pipeline_tag: str = ''
+    hub_data: Mapping[str, str] = field(default_factory=dict)
     fork: str = ''
     install: str = ''
     network: Mapping[str, object] = field(default_factory=dict)

@@ -190,6 +190,7 @@ HOST = Host(
     task='pose',
     task_name='2D Keypoint',
     title='Pose and facial landmarks (mmpose)',
+    pipeline_tag='keypoint-detection',
     distribution='mmpose',
     floor='1.2.0',
     # It requires chumpy, which pip cannot build and nothing imports.

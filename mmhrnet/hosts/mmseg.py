@@ -166,6 +166,8 @@ HOST = Host(
     task='segmentation',
     task_name='Semantic Segmentation',
     title='Segmentation (mmseg)',
+    pipeline_tag='image-segmentation',
+    hub_data={'ADE20KDataset': 'zhoubolei/scene_parse_150'},
     distribution='mmsegmentation',
     floor='1.2.1',
     fork='onedl-mmsegmentation',
@@ -173,7 +175,7 @@ HOST = Host(
     input_size=(512, 1024),
     input_steps={'RandomCrop': 'crop_size', 'SegDataPreProcessor': 'size'},
     input_loader='train_dataloader',  # a test takes whole images
-    metrics={'mIoU': Metric('mIoU')},
+    metrics={'mIoU': Metric('mIoU', hub='mean_iou')},
     class_metric=ClassMetric('IoU', 'IoU/(.+)'),
     class_reports={'IoUMetric': dict(type='mmhrnet.ClassIoU')},
     best_metric='mIoU',

@@ -3,71 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import mmengine
 import torch
 from mmengine.config import Config
-from torch import nn
 
 import mmhrnet
+from mmhrnet.checkpoints.places import HUB
 from mmhrnet.config.build import input_size
-from mmhrnet.datasets.mini import is_mini
 from mmhrnet.errors import plural
 from mmhrnet.terminal import markdown_table
-from mmhrnet.walk import datasets, dicts
+from mmhrnet.walk import dicts
+from mmhrnet.zoo.card_data import Facts, card_data, describe_data, is_drawn
 from mmhrnet.zoo.complexity import count
 
 RECIPE = ('train_dataloader', 'optim_wrapper', 'train_cfg', 'param_scheduler', 'randomness')
-CARD = """# {title}
+CARD = """---
+{{ card_data }}
+---
+
+# {{ title }}
 
 ## Model
 
-{model}
+{{ model }}
 
 ## Results
 
-{results}
+{{ results }}
 
 ## Training
 
-{training}
+{{ training }}
 
 ## File
 
-{properties}
+{{ properties }}
 
 ## Use
 
 Look at it, test it, or train on from it:
 
 ```
-python tools/demo.py IMAGE --checkpoint {file}
-python tools/test.py {file}
-python tools/train.py {config} --cfg-options load_from={file}
+python tools/demo.py IMAGE --checkpoint {{ checkpoint }}
+python tools/test.py {{ checkpoint }}
+{%- if repository %}
+hf download {{ repository }} {{ config }} --local-dir .
+{%- endif %}
+python tools/train.py {{ config }} --cfg-options load_from={{ checkpoint }}
 ```
 
 Its backbone in a config of any host:
 
 ```python
 custom_imports = dict(imports=['mmhrnet'])
-model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='{file}')))
+model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='{{ checkpoint }}')))
 ```
 
 In Python:
+{% if repository %}
+```python
+import mmhrnet
 
+network = mmhrnet.create_model('{{ checkpoint }}')  # a PyTorch module
+```
+{% endif %}
 ```python
 from mmhrnet.apis import Predictor, read_image
 
-predictor = Predictor(checkpoint='{file}')
+predictor = Predictor(checkpoint='{{ checkpoint }}')
 print(predictor(read_image('image.jpg')).found)
 ```
 
 ## Licence
 
-{license}, for code and weights. The licence of the training data applies too: it may limit how the
-weights may be used.
+{{ license }}, for code and weights. The licence of the training data applies too: it may limit how
+the weights may be used.
 """
 
 DRAWN = ' They say that the training works, and cannot be compared with published figures.'
@@ -76,47 +88,38 @@ UNKNOWN = 'The checkpoint did not say how these weights were trained.'
 Row = tuple[str, str]  # of a table; it is left out if the second cell is empty
 
 
-@dataclass(frozen=True)
-class Facts:
-    """The contents of a card.
+def write_card(facts: Facts, path: Path, size: int, digest: str, repository: str = '') -> str:
+    """The model card as Markdown, with a head for the Hugging Face Hub.
 
-    Attributes:
-        config: File that the config is named after.
-        cfg: Config that the weights fit.
-        trained: Config of their training; None if the checkpoint does not contain it.
-        model: The network.
-        meta: What the checkpoint says of itself: the iteration and the epoch, if anything.
-        results: Values with the step that they were measured at.
-        license: Licence of the weights.
+    Args:
+        facts: Its contents.
+        path: The file of the weights.
+        size: Bytes of the file.
+        digest: Its SHA-256.
+        repository: On the Hub, for the card there: what it shows takes the weights from there.
     """
+    from huggingface_hub import ModelCard  # a fifth of a second
 
-    config: Path
-    cfg: Config
-    trained: Config | None
-    model: nn.Module
-    meta: Mapping[str, object]
-    results: dict[str, tuple[float, str]]
-    license: str
-
-
-def write_card(facts: Facts, path: Path, size: int, digest: str) -> str:
-    """The model card as Markdown."""
     versions = (f'{m.__name__} {m.__version__}' for m in (mmhrnet, torch, mmengine))
     file = [
         ('size', f'{size / 1e6:.1f} MB'),
         ('sha256', f'`{digest}`'),
         ('written with', ', '.join(versions)),
     ]
-    return CARD.format(
+    card = ModelCard.from_template(
+        card_data(facts),
+        template_str=CARD,
         title=path.stem,
         model=_table(_model_rows(facts)),
         results=_results(facts),
         training=_table(_recipe(facts.trained, facts.meta)) if facts.trained else UNKNOWN,
         properties=_table(file),
         config=path.with_suffix('.py').name,
-        file=path.name,
+        checkpoint=f'{HUB}{repository}' if repository else path.name,
+        repository=repository,
         license=facts.license,
     )
+    return f'{card}\n'
 
 
 def _table(rows: Iterable[Row]) -> str:
@@ -148,19 +151,8 @@ def _results(facts: Facts) -> str:
     table = markdown_table(('metric', 'value', 'measured at'), rows)
     if facts.trained is None:
         return table
-    note = f'Measured on {_data(facts.trained, "val_dataloader")}.'
-    return f'{table}\n\n{note}{DRAWN if _is_drawn(facts.trained, "val_dataloader") else ""}'
-
-
-def _is_drawn(cfg: Config, loader: str) -> bool:
-    return any(is_mini(dataset.get('data_root') or '') for dataset in datasets(cfg, (loader,)))
-
-
-def _data(cfg: Config, loader: str) -> str:
-    found = datasets(cfg, (loader,))
-    names = [f'{d.type}, {d.get("ann_file") or d.get("data_prefix", "")}' for d in found]
-    text = '; '.join(dict.fromkeys(names))
-    return f'the drawn scenes of `mmhrnet mini` ({text})' if _is_drawn(cfg, loader) else text
+    note = f'Measured on {describe_data(facts.trained, "val_dataloader")}.'
+    return f'{table}\n\n{note}{DRAWN if is_drawn(facts.trained, "val_dataloader") else ""}'
 
 
 def _recipe(cfg: Config, meta: Mapping[str, object]) -> list[Row]:
@@ -172,7 +164,7 @@ def _recipe(cfg: Config, meta: Mapping[str, object]) -> list[Row]:
     inits = [(part.get('init_cfg') or {}).get('checkpoint') for part in dicts(cfg.model)]
     averages = [hook for hook in cfg.get('custom_hooks') or () if hook.get('type') == 'EMAHook']
     return [
-        ('data', _data(cfg, 'train_dataloader')),
+        ('data', describe_data(cfg, 'train_dataloader')),
         ('start', ', '.join(filter(None, [loaded, *inits])) or 'random weights'),
         ('length', _length(loop, meta)),
         ('batch size', f'{loader.get("batch_size")} images a device'),

@@ -23,7 +23,8 @@ from mmhrnet.config.stored import make_config_for
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import writing
 from mmhrnet.training.curves import best_values, read_scalars
-from mmhrnet.zoo.card import Facts, write_card
+from mmhrnet.zoo.card import write_card
+from mmhrnet.zoo.card_data import Facts
 
 LICENSE = 'Apache-2.0'
 Format = Literal['safetensors', 'pth']
@@ -70,7 +71,8 @@ def publish(
         CheckpointError: The checkpoint cannot be read safely.
         FileNotFoundError: No such checkpoint.
     """
-    cfg, _ = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
+    cfg, file = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
+    checkpoint = file or checkpoint
     content = take(checkpoint)
     state = choose_weights(content, raw)
     with torch.device('meta'):
