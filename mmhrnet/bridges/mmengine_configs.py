@@ -7,8 +7,8 @@ names. The suffix ``.py`` may be left out, in the names of other packages too.
 A config of mmhrnet is one of its host: mmengine would build what is taken from it in the scope
 ``mmhrnet``, where no detector is registered. It is built in the scope that the config names.
 
-For each ``_base_`` by name, mmengine parses all metafiles of the package, three quarters of the time
-that a config takes. Here it does so once in a process.
+For each ``_base_`` by name, mmengine parses all metafiles of the package, which is most of the
+time that a config takes. Here it does so once in a process.
 """
 
 from __future__ import annotations
