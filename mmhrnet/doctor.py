@@ -204,7 +204,15 @@ def _device() -> str:
         return '-'
     if torch.cuda.is_available():
         return f'{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}'
-    return f'{platform.processor() or platform.machine()} CPU, {torch.get_num_threads()} threads'
+    return f'{processor()}, {torch.get_num_threads()} threads'
+
+
+def processor() -> str:
+    """The name of the processor, as far as the system knows it."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

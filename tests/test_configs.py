@@ -18,7 +18,6 @@ from mmhrnet.config.check import pretrained
 from mmhrnet.config.settings import COUNTS, Settings, settings_of
 from mmhrnet.hub.published import (
     metafile_models,
-    model_tables,
     other_data,
     published_results,
 )
@@ -203,11 +202,6 @@ def test_published_figures_belong_to_their_data() -> None:
     assert other_data(mpii, 2729, same_data=True) == ''
     assert other_data(mpii, 60, same_data=True) == 'other data (60 images)'  # the embedded set
     assert other_data('my_own', 7, same_data=True) == ''
-
-
-def test_model_tables_are_up_to_date() -> None:
-    """Renew them with ``python -m mmhrnet models --out docs/models.md``."""
-    assert (ROOT / 'docs/models.md').read_text(encoding='utf-8') == model_tables()
 
 
 def test_models_are_a_table_on_the_screen(

@@ -24,7 +24,7 @@ from mmhrnet import create_model
 from mmhrnet.cli import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 RECORDS = ROOT / 'docs/benchmarks.md'  # how the figures there were measured, in hours
 TOOL = (
     r'(?:python tools/\w+\.py|python -m mmhrnet \w+|(?<!-m )mmhrnet (?:doctor|mini|run))[^`\n#|]*'
@@ -48,6 +48,7 @@ NOT_RUN = {  # the reason, by how the command begins
     'python tools/download_dataset.py coco': 'gigabytes of downloads',
     'python -m mmhrnet weights fetch': 'downloads; test_fetch.py runs it on a server of its own',
     'python -m mmhrnet weights bundle': 'gigabytes of downloads',
+    'python -m mmhrnet zoo evaluate --all': 'downloads; test_dossier.py has a zoo of its own',
     'python tools/benchmark.py --gpu': 'it needs a GPU; test_gpu.py runs it on a CPU',
     'python -m mmhrnet run': 'needs a checkout of MMDetection; test_bridges.py runs a script',
 }
@@ -69,7 +70,7 @@ TO_RUN = [
 @pytest.mark.parametrize('command', [c for c in COMMANDS if c.startswith('python tools/')])
 def test_tools_take_the_commands_shown(command: str) -> None:
     _, tool, *arguments = shlex.split(command)
-    name = next(iter(re.findall(r"run\('(\w+)'", (ROOT / tool).read_text())))
+    name = next(iter(re.findall(r"run\('([\w ]+)'", (ROOT / tool).read_text())))
     args = make_parser(name, tool)[0].parse_args(arguments)
     config = getattr(args, 'config', None) or 'CONFIG'
     assert not config.startswith('configs/') or (ROOT / config).is_file()

@@ -269,16 +269,23 @@ def test_a_library_that_a_config_needs_is_named(tmp_path: Path) -> None:
 TOOLS = {
     name: path.name
     for path in (ROOT / 'tools').glob('*.py')
-    for name in re.findall(r"run\('(\w+)'", path.read_text())
+    for name in re.findall(r"run\('([\w ]+)'", path.read_text())
 }
 
 
 def test_the_page_names_every_command_and_needs_nothing() -> None:
     result = mmhrnet('--help', isolated=True)
     assert result.returncode == 0
-    assert set(re.findall(r'^  (\w+)  +[A-Z]', result.stdout, re.MULTILINE)) == set(cli.COMMANDS)
+    shown = re.findall(r'^  (\w+(?: \w+)?) +[A-Z]', result.stdout, re.MULTILINE)
+    assert set(shown) == set(cli.COMMANDS)
     assert max(map(len, result.stdout.splitlines())) <= 100
     assert mmhrnet(isolated=True).stdout == result.stdout
+
+
+def test_a_command_of_two_words_needs_both() -> None:
+    result = mmhrnet('zoo', '--all', isolated=True)
+    assert result.returncode == 2
+    assert 'there is no command zoo: there are zoo evaluate and zoo report;' in result.stderr
 
 
 def test_a_command_that_is_not_there() -> None:
@@ -290,7 +297,8 @@ def test_a_command_that_is_not_there() -> None:
 
 
 def test_every_tool_is_a_command_with_its_own_name() -> None:
-    assert set(cli.COMMANDS) - set(TOOLS) == {'models', 'weights', 'mini', 'doctor', 'run'}
+    others = {'models', 'weights', 'mini', 'doctor', 'run', 'zoo report'}
+    assert set(cli.COMMANDS) - set(TOOLS) == others
     assert sorted(TOOLS.values()) == sorted(path.name for path in (ROOT / 'tools').glob('*.py'))
 
 

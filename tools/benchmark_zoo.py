@@ -1,6 +1,6 @@
-"""``mmhrnet zoo`` by its OpenMMLab name; ``--help`` shows its options."""
+"""``mmhrnet zoo evaluate`` by its OpenMMLab name; ``--help`` shows its options."""
 
 from mmhrnet.cli import run
 
 if __name__ == '__main__':
-    run('zoo', 'benchmark_zoo.py')
+    run('zoo evaluate', 'benchmark_zoo.py')

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import torch
 
+from mmhrnet.doctor import processor
+
 WARMUP = 3
 MIN_SECONDS = 0.02  # a sample is that long or longer
 
@@ -136,10 +138,3 @@ def measure_machine(device: str, dtype: torch.dtype) -> Machine:
 
 def _fastest(run: Callable[[], object], device: str) -> float:
     return min(_seconds(run, 1, device) for _ in range(20))
-
-
-def processor() -> str:
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import getdoc
 
-from mmhrnet.cli.commands import COMMANDS, GROUPS, Call
+from mmhrnet.cli.commands import COMMANDS, GROUPS, Call, name_of
 from mmhrnet.cli.screen import quiet
 from mmhrnet.doctor import find_missing
-from mmhrnet.errors import UserError, suggest
+from mmhrnet.errors import UserError, listed, suggest
 
 HEAD = """usage: mmhrnet COMMAND [OPTIONS]
 
@@ -37,10 +37,14 @@ def main() -> None:
     if name in ('-h', '--help'):
         with one_line('mmhrnet'):
             print(_page())
-    elif name in COMMANDS:
+        return
+    if words and f'{name} {words[0]}' in COMMANDS:  # of two words
+        name, *words = f'{name} {words[0]}', *words[1:]
+    if name in COMMANDS:
         run(name, f'mmhrnet {name}', words)
     else:
-        hint = suggest(name, COMMANDS)
+        several = [command for command in COMMANDS if command.startswith(f'{name} ')]
+        hint = f'there are {listed(several)}; ' if several else suggest(name, COMMANDS)
         _end(f'mmhrnet: there is no command {name}: {hint}mmhrnet --help lists all', 2)
 
 
@@ -123,5 +127,5 @@ def _page() -> str:
         lines.append(f'\n{group}')
         for command in commands:
             text = (getdoc(command) or '').partition('\n')[0].rstrip('.')
-            lines.append(f'  {command.__name__:10} {text}')
+            lines.append(f'  {name_of(command):12} {text}')
     return '\n'.join([*lines, '', FOOT])

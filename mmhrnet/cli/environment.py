@@ -11,19 +11,14 @@ from pathlib import Path
 from mmhrnet.cli.options import Call, add, later, share
 
 
-def models(parser: ArgumentParser) -> Call:
+def models(_: ArgumentParser) -> Call:
     """List all configs with their published figures."""
-    parser.add_argument('--out', help='Markdown file to write, instead of the screen')
 
-    def call(out: str | None) -> None:
-        from mmhrnet.files import write_text
-        from mmhrnet.hub.published import model_screen, model_tables
+    def call() -> None:
+        from mmhrnet.hub.published import model_screen
         from mmhrnet.terminal import CONSOLE
 
-        if out:
-            write_text(out, model_tables())
-        else:
-            CONSOLE.print(model_screen())
+        CONSOLE.print(model_screen())
 
     return call
 

@@ -10,6 +10,7 @@ from mmhrnet.cli.options import CONFIG_OR_CHECKPOINT, Call, add, later, launched
 from mmhrnet.errors import ConfigError, UserError
 
 EXPORTED = ('.onnx', '.pt2')
+RESULTS = 'docs/zoo/results'
 
 
 def train(parser: ArgumentParser) -> Call:
@@ -51,10 +52,11 @@ def test(parser: ArgumentParser) -> Call:
     return call
 
 
-def zoo(parser: ArgumentParser) -> Call:
+def zoo_evaluate(parser: ArgumentParser) -> Call:
     """Evaluate many configs, beside the published figures.
 
-    Writes Markdown and JSON after each of them.
+    Writes Markdown and JSON after each of them. With --all or --results, each figure becomes a
+    result file for `mmhrnet zoo report`, and what has one is skipped.
     """
     add(parser, 'config', nargs='?', help=CONFIG_OR_CHECKPOINT)
     add(parser, 'checkpoint', nargs='?', help='checkpoint; default: the published one')
@@ -63,27 +65,48 @@ def zoo(parser: ArgumentParser) -> Call:
         metavar='FILE.yml',
         help='instead: a list of {config, checkpoint, data_root, cfg_options, swap}',
     )
-    share(parser, '--data-root', '--swap', '--split')
+    parser.add_argument('--all', action='store_true', help='instead: all published weights')
+    root = 'root of the data set, for every loader; with --all, the folder of all data sets'
+    add(parser, '--data-root', help=root)
+    share(parser, '--swap', '--split')
     parser.add_argument(
         '--tolerance', type=float, default=0.2, help='percentage points that count as equal'
     )
-    parser.add_argument('--out', default='work_dirs/benchmark_zoo', help='folder for the results')
+    parser.add_argument('--out', default='work_dirs/benchmark_zoo', help='folder for the tables')
+    results = f'folder for the result files of published weights; with --all: {RESULTS}'
+    parser.add_argument('--results', metavar='DIR', help=results)
+    parser.add_argument('--by', help='who measures, for the result files; default: as git knows')
     share(parser, '--cfg-options')
     return _evaluate_zoo
 
 
 def _evaluate_zoo(**args: Any) -> None:
-    from mmhrnet.zoo.evaluate import Entry, benchmark_zoo, read_entries
+    from mmhrnet.zoo.evaluate import Entry, all_entries, benchmark_zoo, read_entries
 
-    path = args.pop('list')
+    path, everything = args.pop('list'), args.pop('all')
     shared = {key: args.pop(key) for key in Entry._fields}
-    if (shared['config'] is None) == (path is None):
-        raise ConfigError('give either CONFIG [CHECKPOINT] or --list FILE.yml')
-    entries = [Entry(**shared | entry) for entry in (read_entries(path) if path else [{}])]
+    if [shared['config'] is None, path is None, not everything].count(False) != 1:
+        raise ConfigError('give either CONFIG [CHECKPOINT] or --list FILE.yml or --all')
+    if everything:
+        args['results'] = args['results'] or RESULTS
+        own = {key: shared[key] for key in ('cfg_options', 'swap')}
+        entries = [entry._replace(**own) for entry in all_entries(shared['data_root'] or 'data')]
+    else:
+        entries = [Entry(**shared | entry) for entry in (read_entries(path) if path else [{}])]
     rows = benchmark_zoo(entries, **args)
     failed = [f'{row.config}: {row.error}' for row in rows if row.error]
     if failed:
         raise UserError('\n'.join(failed))
+
+
+def zoo_report(parser: ArgumentParser) -> Call:
+    """Write docs/zoo, which has what is known of each published weight.
+
+    Its sources are the metafiles, weights.yml and result files.
+    """
+    parser.add_argument('--results', metavar='DIR', help=f'result files; default: {RESULTS}')
+    parser.add_argument('--out', default='docs/zoo', help='folder for README.md and zoo.csv')
+    return later('mmhrnet.zoo.dossier:write_report')
 
 
 def logs(parser: ArgumentParser) -> Call:

@@ -40,6 +40,7 @@ class Settings(NamedTuple):
         head: Types of the heads.
         classes: Number of classes or joints of the first head.
         flip_test: Whether the published figure averages each image with its mirror image.
+        multi_scale: Whether it averages several sizes of each image.
     """
 
     channels: str
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
     head: str
     classes: int | None
     flip_test: bool
+    multi_scale: bool = False
 
 
 def settings_of(cfg: Config) -> Settings:
@@ -79,15 +81,14 @@ def _align_corners(cfg: Config) -> bool | None:
 
 
 @cache
-def settings_of_weights(name: str) -> Settings | None:
-    """The settings of published weights by the name of the file; None if they are not known.
+def settings_of_weights(name: str) -> Settings:
+    """The settings of published weights by the name of the file.
 
     Raises:
+        KeyError: They are none.
         ConfigError: The library of their config is not installed.
     """
-    weights = published_weights().get(name)
-    if weights is None:
-        return None
+    weights = published_weights()[name]
     known = known_weights().get(name, {}).get('trained_with', {})
     return settings_of(load_config(config_file(weights.config)))._replace(**known)  # type: ignore[arg-type]
 
@@ -110,7 +111,6 @@ def take_settings(
     if weights is None or config_file(weights.config).parent.name != cfg.get('default_scope'):
         return
     wanted, own = settings_of_weights(name), settings_of(cfg)
-    assert wanted is not None  # noqa: S101 (for the type checker)
     asked = ' '.join(options or ())
     if 'data_preprocessor' not in asked and wanted[:3] != own[:3]:
         _normalize(cfg, wanted, name)

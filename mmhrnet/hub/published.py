@@ -32,15 +32,6 @@ VALIDATION_IMAGES = {
     'COFW': 507,
 }
 SCREEN = 144  # characters of the widest row
-TABLES_HEAD = """# Models
-
-Every config, with parameters, multiply-adds and the published figure. Where there are weights, the
-figure is theirs; we have not trained these at full length ourselves. Multiply-adds of detectors and
-of DEKR are those of backbone and neck. Written by `python -m mmhrnet models --out docs/models.md`
-from the metafiles.
-"""
-
-TABLE_HEADINGS = ('config', 'data', 'params', 'GMACs', 'published', 'source', 'weights')
 Metadata = TypedDict('Metadata', {'Training Data': str, 'Parameters': float, 'FLOPs': float})
 
 
@@ -124,28 +115,7 @@ def _results(config: str) -> list[Result]:
     ]
 
 
-def model_tables() -> str:
-    """All models as Markdown: a table for each host library."""
-    parts = [TABLES_HEAD]
-    for host in known_hosts().values():
-        models = [m for m in metafile_models() if m['Config'].split('/')[1] == host.name]
-        if models:
-            table = markdown_table(TABLE_HEADINGS, map(_cells, models))
-            parts.append(f'## {host.title}\n\n{table}\n')
-    return '\n'.join(parts)
-
-
-def _cells(model: MetafileModel) -> tuple[str, ...]:
-    results = _results(model['Name'])
-    return (
-        f'[{model["Name"]}](../{model["Config"]})',
-        *_facts(model),
-        results[0]['Source'] if results else '-',
-        f'[pth]({model["Weights"]})' if 'Weights' in model else '-',
-    )
-
-
-def _facts(model: MetafileModel) -> tuple[str, str, str, str]:
+def model_facts(model: MetafileModel) -> tuple[str, str, str, str]:
     """Data, parameters, multiply-adds and published figures."""
     meta, published = model['Metadata'], published_results(model['Name'])
     figures = ', '.join(f'{name} {value}' for name, value in published.items())
@@ -161,7 +131,7 @@ def model_screen() -> Table:
     table.add_column('published')
     for model in metafile_models():
         name = model['Config'].removeprefix('configs/').removesuffix('.py')
-        table.add_row(name, *_facts(model))
+        table.add_row(name, *model_facts(model))
     return table
 
 
@@ -189,7 +159,12 @@ class ZooRow(NamedTuple):
 
 
 def compare_to_published(
-    config: str, evaluation: Evaluation, *, same_data: bool, tolerance: float
+    config: str,
+    evaluation: Evaluation,
+    *,
+    same_data: bool,
+    tolerance: float,
+    published: Mapping[str, float] | None = None,
 ) -> list[ZooRow]:
     """The metrics that papers report, or all if there are none of these, beside published ones.
 
@@ -198,11 +173,12 @@ def compare_to_published(
         evaluation: What was measured.
         same_data: False if the data are known to differ from those of the published figure.
         tolerance: Per cent points within which a figure counts as the published one.
+        published: The published figures; None are those of the config.
     """
     results = _results(config)
     host = known_hosts().get(evaluation.library)
     task = results[0]['Task'] if results else host.task_name if host else '-'
-    published = published_results(config)
+    published = published_results(config) if published is None else published
     other = other_data(config, evaluation.images, same_data)
     metrics, known, rows = evaluation.metrics, published_metrics(), []
     for name in [name for name in metrics if name in known] or metrics:

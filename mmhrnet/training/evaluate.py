@@ -57,8 +57,8 @@ def test(
     """
     if checkpoint is None and not is_checkpoint(config):
         raise ConfigError(
-            f'There is no checkpoint: give one after {config}. `mmhrnet zoo {config}` tests the '
-            'published weights'
+            f'There is no checkpoint: give one after {config}. `mmhrnet zoo evaluate {config}` '
+            'tests the published weights'
         )
     runner = build_test_runner(config, checkpoint, split=split, **edits)
     return evaluate(runner, config, split, show_dir, mini=bool(edits.get('mini')))
