@@ -238,8 +238,14 @@ def shorten(words: list[str]) -> list[str]:
 
 
 def publish(config: str, checkpoint: str, home: Path) -> None:
-    """Puts weights where a download of the published ones would be."""
+    """Puts weights where a download of the published ones would be.
+
+    A process that starts with this folder on its path takes them in spite of their SHA-256.
+    """
     from mmhrnet.config.weights import find_weights
+
+    patch = 'from mmhrnet.checkpoints import places\nplaces.checksum_of = lambda name: None\n'
+    (home / 'sitecustomize.py').write_text(patch)
 
     cache = home / 'hub/checkpoints'
     cache.mkdir(parents=True, exist_ok=True)
@@ -261,7 +267,8 @@ def test_commands_run(
             publish(*weights(config, False), tmp_path)
     entry = dict(zip(('config', 'checkpoint'), weights(DET, False)))
     (workspace / 'zoo.yml').write_text(str([entry]))
-    run(words, workspace, TORCH_HOME=str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
+    run(words, workspace, TORCH_HOME=str(tmp_path), PYTHONPATH=path)
 
 
 @pytest.mark.slow
