@@ -6,7 +6,6 @@ import csv
 import datetime
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,11 +45,16 @@ class Zoo:
         results: Folder for result files.
     """
 
-    def __init__(self, root: Path, config: Path, checkpoint: Path) -> None:
+    def __init__(self, root: Path, config: Path, weights: dict[str, Path]) -> None:
         self.results, self.data = root / 'results', root / 'sets'
-        self.files = [self._add(root, name, config, checkpoint) for name in NAMES]
-        models = [self._model(name, file) for name, file in zip(NAMES, self.files)]
+        self.files = [path.name for path in weights.values()]
         folder = root / 'configs/mmpretrain'
+        folder.mkdir(parents=True)
+        data = "dict(dataset=dict(data_root='data/drawn', indices=6))"
+        for name in NAMES:
+            text = f'_base_ = {str(config)!r}\ntest_dataloader = {data}\n'
+            (folder / f'{name}.py').write_text(text)
+        models = [self._model(name, file) for name, file in zip(NAMES, self.files)]
         (folder / 'metafile.yml').write_text(yaml.safe_dump({'Models': models}))
         entries = {file: {'sha256': None} for file in self.files}
         (folder / 'weights.yml').write_text(yaml.safe_dump(entries))
@@ -58,23 +62,9 @@ class Zoo:
         (root / 'model-index.yml').write_text(yaml.safe_dump(index))
         self.data.mkdir()
         (self.data / 'drawn').symlink_to(mini_root())
-
-    @staticmethod
-    def _add(root: Path, name: str, config: Path, checkpoint: Path) -> str:
-        folder = root / 'configs/mmpretrain'
-        folder.mkdir(parents=True, exist_ok=True)
-        data = "dict(dataset=dict(data_root='data/drawn', indices=6))"
-        text = f'_base_ = {str(config)!r}\ntest_dataloader = {data}\n'
-        (folder / f'{name}.py').write_text(text)
-        content = torch.load(checkpoint, weights_only=True)
-        content['state_dict']['head.fc.bias'] += NAMES.index(name)  # another file
-        (root / 'weights').mkdir(exist_ok=True)
-        path = root / 'weights' / 'new.pth'
-        torch.save({'state_dict': content['state_dict']}, path)
-        digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        file = f'{name}-{digits}.pth'
-        path.rename(path.with_name(file)) if name != 'absent' else path.unlink()
-        return file
+        (root / 'weights').mkdir()
+        for name in ('first', 'third'):
+            (root / 'weights' / weights[name].name).symlink_to(weights[name])
 
     @staticmethod
     def _model(name: str, file: str) -> dict[str, Any]:
@@ -101,14 +91,33 @@ def forget() -> None:
         cached.cache_clear()
 
 
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory, untrained: Callable) -> dict[str, Path]:
+    """Files whose names end in the digits of their SHA-256, by the name of their config."""
+    found, folder = {}, tmp_path_factory.mktemp('weights')
+    state = torch.load(untrained('mmpretrain').checkpoint, weights_only=True)['state_dict']
+    for name in NAMES:
+        state['head.fc.bias'] += 1  # another file
+        path = folder / 'new.pth'
+        torch.save({'state_dict': state}, path)
+        digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        found[name] = path.rename(folder / f'{name}-{digits}.pth')
+    return found
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, untrained: Callable, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zoo]:
+def tiny(
+    tmp_path: Path,
+    untrained: Callable,
+    weights: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Zoo]:
     monkeypatch.setattr(published, 'ROOT', tmp_path)
     monkeypatch.setattr(places, 'CONFIGS', tmp_path / 'configs')
     monkeypatch.setenv('MMHRNET_WEIGHTS', str(tmp_path / 'weights'))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     forget()
-    yield Zoo(tmp_path, *untrained('mmpretrain'))
+    yield Zoo(tmp_path, untrained('mmpretrain').config, weights)
     forget()
 
 
@@ -354,7 +363,8 @@ def test_own_weights_and_training_data_have_no_place_in_it(tiny: Zoo, untrained:
 def test_a_file_under_the_name_of_a_published_one_is_not_it(tiny: Zoo) -> None:
     first, _, third = tiny.files
     weights = tiny.results.parent / 'weights'
-    shutil.copy(weights / third, weights / first)
+    (weights / first).unlink()
+    (weights / first).symlink_to((weights / third).resolve())
     errors = tiny.evaluate(by='A. Tester')
     assert errors['first']
     assert errors['third'] == ''
