@@ -108,14 +108,18 @@ ANNOTATIONS = dict(mmdet=_boxes, mmseg=_labels, mmpose=_joints, mmpretrain=_labe
 def unwrapped(loader: Config) -> Config:
     """The data set of a loader inside of its wrappers."""
     dataset = loader.dataset
-    while 'pipeline' not in dataset:
+    while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
 
 
 def _batch(cfg: Config, loader: Config, folder: Path, count: int) -> dict:
     pipeline = Compose(unwrapped(loader).pipeline)
-    return pseudo_collate([pipeline(raw_sample(cfg, folder)) for _ in range(count)])
+    samples = [pipeline(raw_sample(cfg, folder)) for _ in range(count)]
+    if loader.dataset.type == 'MultiImageMixDataset':  # each sample gets others to paste from
+        mix = Compose(loader.dataset.pipeline)
+        samples = [mix({**one, 'mix_results': [samples[0]]}) for one in samples[::-1]]
+    return pseudo_collate(samples)
 
 
 def build(cfg: Config) -> torch.nn.Module:

@@ -108,7 +108,12 @@ def test_head_states_the_recipe_and_the_figure(path: Path) -> None:
     assert 'Published' in text or 'o figure is published' in text or 'no published' in text
 
 
-DETECTORS = [path for path in CONFIGS if path.parent.name == 'mmdet' and 'v2p' in path.stem]
+TODAY = [path for path in CONFIGS if re.search('ssld|adamw|lsj', path.stem)]
+DETECTORS = [
+    path
+    for path in CONFIGS
+    if path.parent.name == 'mmdet' and 'v2p' in path.stem and path not in TODAY
+]
 
 
 @pytest.mark.parametrize('path', DETECTORS, ids=[path.stem for path in DETECTORS])
@@ -124,6 +129,23 @@ def test_detectors_follow_the_recipe(path: Path) -> None:
     optimizer = cfg.optim_wrapper.optimizer
     lr = 0.01 if path.stem.startswith('fcos') else 0.02
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (lr, 0.9, 0.0001)
+
+
+@pytest.mark.parametrize('path', TODAY, ids=[path.stem for path in TODAY])
+def test_recipes_of_today_are_marked_and_differ_where_they_say(path: Path) -> None:
+    assert 'a recipe of today' in path.read_text()
+    model = next(model for model in metafile_models() if model['Name'] == path.stem)
+    assert model['In Collection'] == 'HRNet, recipes of today'
+    cfg = Config.fromfile(path)
+    if 'ssld' in path.stem:
+        assert f'hrnet-{cfg.model.backbone.arch}_3rdparty_8xb32-ssld' in str(
+            cfg.model.backbone.init_cfg.checkpoint
+        )
+        base = Config.fromfile(str(path).replace('-ssld', '').replace('_ssld', ''))
+        base.model.backbone.init_cfg = cfg.model.backbone.init_cfg
+        assert base.model == cfg.model
+        assert base.train_dataloader == cfg.train_dataloader
+        assert base.optim_wrapper == cfg.optim_wrapper
 
 
 @pytest.mark.parametrize('arch', ['w32', 'w48'])

@@ -138,7 +138,7 @@ def test_every_published_name_has_digits_and_an_entry_in_the_table() -> None:
 def test_weights_on_the_hub_are_timms() -> None:
     tags = {f'hf://timm/{name}.{tag}' for name, (_, tags) in TIMM_NAMES.items() for tag in tags}
     others = {entry['also'] for entry in known_weights().values() if 'also' in entry}
-    assert len(others) == 9
+    assert len(others) == 11
     assert others <= tags
 
 
@@ -426,7 +426,7 @@ def test_list_shows_what_a_config_needs(
         ['hrnetv2_w18-00eb2006.pth', 'to', 'start', 'from', '00eb2006', '-'],
     ]
     run(monkeypatch, 'list')
-    assert capsys.readouterr().out.count('.pth') == 65 + 7 + 10
+    assert capsys.readouterr().out.count('.pth') == 65 + 7 + 12
 
 
 def test_one_that_cannot_be_fetched_does_not_stop_the_others(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SCALE = (128, 96)  # of a mini training: (width, height) in pixels
+SQUARE = (128, 128)  # of its crops, (height, width)
 ANCHOR = 16  # side of its smallest anchor in pixels
 WIDTH = 128  # channels of its pyramid and heads
 PYRAMID = 256  # channels of the published ones
@@ -135,10 +136,15 @@ def shrink(cfg: Config, _: Path, embedded: bool) -> None:
     from mmhrnet.datasets import OBJECT_CLASSES, OBJECT_PALETTE
 
     for step in steps(cfg):
-        if step.type == 'Resize':
+        if step.type in ('Resize', 'RandomResize'):
             step.scale = SCALE
         if step.type == 'RandomChoiceResize':
             step.scales = [SCALE]
+        if step.type == 'RandomCrop':
+            step.crop_size = SQUARE
+    for part in dicts([*steps(cfg), cfg.model]):
+        if part.get('type') in ('Pad', 'BatchFixedSizePad') and 'size' in part:
+            part.size = SQUARE
     for part in dicts(cfg.model):
         _narrow(part)
     if embedded:
