@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from fake_hub import TOKEN
 from test_swap import configs_of
 
 from mmhrnet import create_model
@@ -47,6 +48,7 @@ NOT_RUN = {  # the reason, by how the command begins
     'make': 'it is what runs these tests, or hours',
     'python tools/download_dataset.py coco': 'gigabytes of downloads',
     'python -m mmhrnet weights fetch': 'downloads; test_fetch.py runs it on a server of its own',
+    'python -m mmhrnet publish': 'it uploads; test_push.py runs it on a server of its own',
     'python -m mmhrnet weights bundle': 'gigabytes of downloads',
     'python -m mmhrnet zoo evaluate --all': 'downloads; test_dossier.py has a zoo of its own',
     'python tools/benchmark.py --gpu': 'it needs a GPU; test_gpu.py runs it on a CPU',
@@ -298,6 +300,7 @@ def test_python_of_the_documentation_runs(
     code: str,
     workspace: Path,
     weights: Callable[[str, bool], tuple[str, str]],
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a namespace with a network and images, or as a config where it inherits one."""
@@ -318,6 +321,9 @@ def test_python_of_the_documentation_runs(
     network, images = HRNet('w18_small_v1').eval(), torch.rand(2, 3, 64, 64)
     if 'model.pt2' in code:
         export(network, images, Path('model.pt2'), format='pt2')
+    if 'hf://user/model' in code:
+        request.getfixturevalue('hub')
+        create_model('hrnet_w18_small_v1').push_to_hub('user/model', token=TOKEN)
     code = code.replace("'HOST_CONFIG'", repr(HOST)).replace("'IMAGE'", "'IMAGE.jpg'")
     for place, path in zip(('CONFIG', 'CHECKPOINT'), weights(CLS, True)):
         code = code.replace(f"'{place}'", repr(path))

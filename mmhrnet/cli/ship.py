@@ -99,7 +99,8 @@ def publish(parser: ArgumentParser) -> Call:
     """Prepare a checkpoint for publication, with its model card.
 
     Writes weights, config and classes to one file with its hash in the name, and beside it a card
-    that says what it is, how it was trained and how to use it.
+    that says what it is, how it was trained and how to use it. With --push, a repository of the
+    Hugging Face Hub gets the same.
     """
     from mmhrnet.zoo.publish import FORMATS, LICENSE, publish
 
@@ -119,6 +120,9 @@ def publish(parser: ArgumentParser) -> Call:
     raw = 'take the raw weights of a run with EMAHook instead of the averaged ones'
     parser.add_argument('--raw', action='store_true', help=raw)
     share(parser, '--swap', '--cfg-options')
+    hub = 'repository of the Hugging Face Hub that gets the files too; made if absent'
+    parser.add_argument('--push', metavar='USER/MODEL', help=hub)
+    parser.add_argument('--private', action='store_true', help='make it a private one')
 
     def call(metrics: list[tuple[str, float]] | None, **args: Any) -> None:
         path = publish(metrics=dict(metrics) if metrics else None, **args)

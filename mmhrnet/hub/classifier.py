@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from mmhrnet.errors import ConfigError
 from mmhrnet.hub.features import checkpoint_activations, describe, keep_maps, take_indices
 from mmhrnet.models import HRNet, HRNetC
 from mmhrnet.models.checks import check_choice
+from mmhrnet.models.on_hub import OnHub
 
 IMAGENET_CLASSES = 1000
 PREVIOUS_GROUP = (99999,)  # timm's sign for a part that belongs to the group before it
@@ -42,14 +43,14 @@ class LinearHead(nn.Module):
         return self.fc(x)
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, OnHub, pipeline_tag='image-classification'):
     """HRNet-W*-C with the methods of timm's models and mmpretrain's parameter names.
 
     Output: logits ``(N, num_classes)``; with ``num_classes`` 0 pooled features ``(N, 2048)``, or
     the map ``(N, 2048, H/32, W/32)`` where ``global_pool`` is '' too.
 
     Args:
-        backbone: The four streams.
+        backbone: The four streams, or the arguments of ``HRNet``.
         num_classes: Number of classes, or 0.
         global_pool: 'avg', 'max', or '' for none, which needs ``num_classes`` 0.
         drop_rate: Share of the pooled features that training drops.
@@ -64,12 +65,13 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        backbone: HRNet,
+        backbone: HRNet | Mapping[str, Any],
         num_classes: int = IMAGENET_CLASSES,
         global_pool: Pooling = 'avg',
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        backbone = backbone if isinstance(backbone, HRNet) else HRNet(**backbone)
         neck = HRNetC(backbone.out_channels)
         self.backbone = backbone
         self.neck: nn.Module = nn.Sequential(neck)
@@ -179,6 +181,7 @@ class Classifier(nn.Module):
         head = LinearHead(self.num_features, num_classes).train(self.training)
         self.num_classes = num_classes
         self.global_pool, self.head = pool, head.to(weight.device, weight.dtype)
+        self.note(num_classes=num_classes, global_pool=pool.pool_type)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """As ``with_cp`` of ``mmhrnet.HRNet``: less memory in training, more time."""

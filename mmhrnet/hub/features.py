@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partialmethod
 from typing import Any, Literal, TypedDict
 
@@ -120,7 +120,7 @@ class Features(HRNet):
     The names in the state dict are those of ``HRNet``, and of timm's model of the same purpose.
 
     Args:
-        arch: Name of an architecture.
+        arch: Name of an architecture, or a stage description like ``extra``.
         out_indices: Maps to return, in this order; an integer is the last so many.
         feature_location: '' gives the streams themselves; 'incre', timm's default, raises them
             to 128, 256, 512 and 1024 channels by the first layers of the classifier.
@@ -132,7 +132,7 @@ class Features(HRNet):
 
     def __init__(
         self,
-        arch: str,
+        arch: str | Mapping[str, object],
         *,
         out_indices: int | Sequence[int] = STREAMS,
         feature_location: Location = '',

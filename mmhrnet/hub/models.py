@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
+from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
+import torch
 from mmengine.model import initialize
 from torch import nn
 
-from mmhrnet.checkpoints import fit, unwrap
+from mmhrnet.checkpoints import CheckpointError, Report, fit, summary, unwrap
+from mmhrnet.checkpoints.places import HUB
 from mmhrnet.errors import ConfigError, listed
 from mmhrnet.hub.classifier import IMAGENET_CLASSES, Classifier, Pooling
 from mmhrnet.hub.features import STREAMS, Features, Location
 from mmhrnet.hub.names import NAMES, Name, default_cfg, parse_name, weights_of_timm
-from mmhrnet.hub.representations import BUILDERS
+from mmhrnet.hub.repository import read_stored
+from mmhrnet.hub.representations import Representation
 from mmhrnet.models import ARCHS, HRNet
 from mmhrnet.models.blocks import ResidualBlock
 from mmhrnet.models.checks import check_keys
 
+Arguments = ParamSpec('Arguments')
 LOGGER = logging.getLogger(__name__)
 # Arguments with the values at which they may be given to every kind of model.
 OF_CLASSIFIERS = {
@@ -30,6 +35,7 @@ OF_CLASSIFIERS = {
     'drop_rate': (0,),
 }
 OF_FEATURES = {'out_indices': (None,), 'feature_location': ('',)}
+OF_ITS_LAYERS = ('architecture', 'first_conv', 'classifier')  # in its default_cfg
 BY_NAME = {'arch', 'extra', 'multiscale_output', 'pretrained', 'init_cfg'}
 
 
@@ -48,6 +54,22 @@ def list_models(pattern: str = '*', pretrained: bool = False) -> list[str]:
     return [name for name, (_, arch) in NAMES.items() if arch in archs and fnmatch(name, pattern)]
 
 
+def from_the_hub(create: Callable[Arguments, nn.Module]) -> Callable[Arguments, nn.Module]:
+    """Lets a name be ``hf://user/model``, whose own arguments are the defaults."""
+
+    @wraps(create)
+    def created(*args: Arguments.args, **given: Arguments.kwargs) -> nn.Module:
+        name, *others = args or [given.get('name')]
+        if not isinstance(name, str) or not name.startswith(HUB):
+            return create(*args, **given)
+        pretrained = given.pop('pretrained', [*others, True][0])
+        given.pop('name', None)
+        return _create_from_hub(create, name, bool(pretrained), given)
+
+    return created
+
+
+@from_the_hub
 def create_model(
     name: str,
     pretrained: bool = False,
@@ -75,9 +97,13 @@ def create_model(
 
     Args:
         name: One of :func:`list_models`, or one of timm's: ``hrnet_w18_small`` (W18-small-v1),
-            ``hrnet_w18_ssld``, with or without the tag of weights (``hrnet_w18.ms_aug_in1k``).
+            ``hrnet_w18_ssld``, with or without the tag of weights (``hrnet_w18.ms_aug_in1k``). Or
+            a repository of the Hugging Face Hub, ``hf://user/model[@revision]``, which says what
+            it is: that network comes with its weights, and arguments change it. Of a whole
+            detector, pose estimator or segmentor it is the backbone.
         pretrained: Load ImageNet weights; ``hrnetv1_*``, ``hrnetv2_*`` and ``hrnetv2p_*`` take
-            their backbone. With a name that only timm has, these are timm's.
+            their backbone. With a name that only timm has, these are timm's. False for a
+            repository builds its network without its weights.
         num_classes: Classes of the classifier; 0 gives pooled features.
         global_pool: Pooling of the classifier: 'avg', 'max', or '' for none (``num_classes=0``).
         drop_rate: Dropout of the classifier before its last layer.
@@ -102,7 +128,7 @@ def create_model(
         >>> [tuple(y.shape) for y in create_model('hrnetv2p_w18')(torch.rand(1, 3, 128, 96))]
         [(1, 256, 32, 24), (1, 256, 16, 12), (1, 256, 8, 6), (1, 256, 4, 3), (1, 256, 2, 1)]
     """
-    parsed = parse_name(name)
+    parsed = name if isinstance(name, Name) else parse_name(name)
     if not features_only:
         maps = {'out_indices': out_indices, 'feature_location': feature_location}
         _check_idle(maps, OF_FEATURES, 'features_only=True')
@@ -121,22 +147,51 @@ def create_model(
     elif parsed.kind == 'hrnet':
         model = Classifier(HRNet(parsed.arch, **options), num_classes, global_pool, drop_rate)
     else:
-        several = parsed.kind != 'hrnetv1'
-        model = BUILDERS[parsed.kind](HRNet(parsed.arch, multiscale_output=several, **options))
-    model.default_cfg = model.pretrained_cfg = _cfg_of(model, name, parsed)
+        options['multiscale_output'] = parsed.kind != 'hrnetv1'
+        model = Representation(parsed.kind, HRNet(parsed.arch, **options))
+    label = parsed.label if isinstance(name, Name) else name.partition('.')[0]
+    _set_cfg(model, {'architecture': label, **_cfg_of(model, parsed)})
     _init_weights(model)
     if source is not None:
         load_weights(model, source)
     return model
 
 
-def _cfg_of(model: nn.Module, name: str, parsed: Name) -> dict[str, object]:
-    cfg = default_cfg(
+def _create_from_hub(
+    create: Callable[..., nn.Module], url: str, pretrained: bool, given: dict[str, Any]
+) -> nn.Module:
+    """The network of a repository, changed by the arguments that are given."""
+    if given.get('checkpoint') is not None:
+        raise ConfigError(f'Give either checkpoint or {url}, which has weights of its own')
+    stored = read_stored(url)
+    replaced = set(given) | ({'in_channels'} if 'in_chans' in given else set())
+    if given.get('features_only'):
+        replaced |= OF_CLASSIFIERS.keys()
+    options = {key: value for key, value in stored.options.items() if key not in replaced}
+    model: Any = create(stored.name, **options, **given)
+    own = {key: model.default_cfg[key] for key in OF_ITS_LAYERS}
+    _set_cfg(model, {**model.default_cfg, **stored.default_cfg, **own})
+    if pretrained:
+        report = load_weights(model, url)
+        if report.new and not given:
+            raise CheckpointError(
+                f'The weights of {url} are not those of the network in its config.json: '
+                f'{summary(report.new)} are missing'
+            )
+    return model.to(getattr(torch, stored.dtype))
+
+
+def _set_cfg(model: Any, cfg: Mapping[str, object]) -> None:
+    model.default_cfg = model.pretrained_cfg = dict(cfg)
+    model.note(default_cfg=dict(cfg))
+
+
+def _cfg_of(model: nn.Module, parsed: Name) -> dict[str, object]:
+    return default_cfg(
         parsed.timm.partition('.')[2],
         prefix='' if isinstance(model, HRNet) else 'backbone.',
         classifier='head.fc' if isinstance(model, Classifier) else None,
     )
-    return {'architecture': name.partition('.')[0], **cfg}
 
 
 def imagenet_weights() -> dict[str, str]:
@@ -152,8 +207,11 @@ def imagenet_weights() -> dict[str, str]:
     return {arch: url for arch, url in found.items() if url}
 
 
-def load_weights(model: nn.Module, source: str | Path) -> None:
+def load_weights(model: nn.Module, source: str | Path) -> Report:
     """Loads weights of any published form; heads of other classes keep their random start.
+
+    Returns:
+        What was loaded, and what was not.
 
     Raises:
         FileNotFoundError: No such file.
@@ -163,6 +221,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
     fitted, report = fit(state, model)
     model.load_state_dict(fitted, strict=False)
     LOGGER.log(logging.WARNING if report.notes else logging.INFO, '%s: %s', source, report)
+    return report
 
 
 def _read(source: str) -> Mapping[str, object]:
@@ -182,7 +241,7 @@ def _source(name: Name, pretrained: bool, checkpoint: str | Path | None) -> str 
     if name.arch not in weights:
         raise ConfigError(
             f'There are no published weights for {name.arch}, only for {", ".join(weights)}; '
-            f'{_hint(name.arch)}load your own with checkpoint=PATH'
+            f'{_hint(str(name.arch))}load your own with checkpoint=PATH'
         )
     return weights[name.arch]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -38,11 +39,21 @@ TAGS: dict[str, dict[str, object]] = {
 
 
 class Name(NamedTuple):
-    """What a name means; ``timm`` is the full name of timm's weights, if only timm has it."""
+    """What a name means.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        arch: Name of an architecture, or a stage description that has none.
+        timm: Full name of timm's weights, if only timm has it.
+    """
 
     kind: str
-    arch: str
+    arch: str | Mapping[str, object]
     timm: str = ''
+
+    @property
+    def label(self) -> str:
+        return f'{self.kind}_{self.arch}' if isinstance(self.arch, str) else self.kind
 
 
 def parse_name(name: str) -> Name:

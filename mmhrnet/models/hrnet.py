@@ -39,6 +39,7 @@ from mmhrnet.models.checks import (
     check_init_cfg,
     is_count,
 )
+from mmhrnet.models.on_hub import OnHub
 
 MIN_SIZE = 32
 Upsample = Literal['nearest', 'bilinear']
@@ -107,8 +108,10 @@ def _transition(before: Sequence[int], after: Sequence[int], layers: Layers) -> 
     return nn.ModuleList([*paths, nn.Sequential(layers.conv_norm(before[-1], after[-1], 3, 2))])
 
 
-class HRNet(BaseModule):
+class HRNet(BaseModule, OnHub):
     """The HRNet backbone, V1 (one map) or V2 (four maps), for every task.
+
+    It has the ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` of huggingface_hub.
 
     Input ``(N, in_channels, H, W)`` with H and W from 32 up, odd ones too. Output: a tuple of
     ``(N, C * 2^i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))`` for i = 0..3, or of i = 0 alone.
@@ -372,10 +375,8 @@ def _check_options(
 
 
 def _check_statistics(norms: Sequence[_BatchNorm]) -> None:
-    for norm in norms:
-        if norm.running_mean is not None and norm.running_mean.any():
-            return
-    if norms:
+    trained = any(norm.running_mean is not None and norm.running_mean.any() for norm in norms)
+    if norms and not trained:
         raise ConfigError(
             'norm_eval=True, but the BatchNorm statistics are those of a fresh network, so that '
             'training would give NaN. Load pretrained weights (init_cfg, pretrained, load_from), '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from filecmp import cmp
@@ -18,13 +19,19 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmhrnet.checkpoints import CheckpointError, fit, read_config, save, state_of, take, unwrap
+from mmhrnet.checkpoints.places import MODEL
 from mmhrnet.config.build import build_tensor_model
 from mmhrnet.config.stored import make_config_for
+from mmhrnet.download import digest_of
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import writing
+from mmhrnet.terminal import CONSOLE
 from mmhrnet.training.curves import best_values, read_scalars
 from mmhrnet.zoo.card import write_card
 from mmhrnet.zoo.card_data import Facts
+from mmhrnet.zoo.network import describe_network
+from mmhrnet.zoo.push import check_repository
+from mmhrnet.zoo.push import push as push_files
 
 LICENSE = 'Apache-2.0'
 Format = Literal['safetensors', 'pth']
@@ -44,11 +51,15 @@ def publish(
     raw: bool = False,
     swap: bool = False,
     cfg_options: Mapping[str, object] | None = None,
+    push: str | None = None,
+    private: bool = False,
 ) -> Path:
     """Writes ``<config>-<first 8 of its sha256>.<format>``, its config ``.py`` and card ``.md``.
 
     The file contains the weights, the config and the description of the data set (classes, colours,
-    joints), and nothing else of the training. The same input gives the same bytes.
+    joints), and nothing else of the training. The same input gives the same bytes. On the Hugging
+    Face Hub, ``model.safetensors``, ``config.json``, ``README.md`` and the config make a repository
+    that ``hf://user/model`` names.
 
     Args:
         checkpoint: File that a training wrote, also one of a loop of your own: weights of any names
@@ -62,6 +73,8 @@ def publish(
             were validated.
         swap: Put mmhrnet in the place of the host's HRNet in ``config``.
         cfg_options: Settings over the config.
+        push: A repository of the Hub, ``user/model``, that gets the same; the files stay here.
+        private: For a new repository: nobody else sees it.
 
     Returns:
         The file.
@@ -70,7 +83,9 @@ def publish(
         ConfigError: The weights do not fit the config or are not finite, or another file is there.
         CheckpointError: The checkpoint cannot be read safely.
         FileNotFoundError: No such checkpoint.
+        PushError: The Hub did not get the files.
     """
+    repository = _check_push(push, private, format)
     cfg, file = make_config_for(config, checkpoint, swap=swap, cfg_options=cfg_options)
     checkpoint = file or checkpoint
     content = take(checkpoint)
@@ -91,7 +106,32 @@ def publish(
     public: dict[str, object] = {'cfg': text}
     if 'dataset_meta' in meta:
         public['dataset_meta'] = meta['dataset_meta']
-    return _write({'state_dict': state, 'meta': public}, Path(out_dir), format, facts)
+    path = _write({'state_dict': state, 'meta': public}, Path(out_dir), format, facts)
+    if repository:
+        described = describe_network(cfg, state)
+        files = _on_hub(path, facts, described, repository)
+        CONSOLE.print(f'pushed: {push_files(repository, path.parent, files, private=private)}')
+    return path
+
+
+def _check_push(push: str | None, private: bool, format: Format) -> str:
+    if push is None and private:
+        raise ConfigError('--private is for --push')
+    if push and format != 'safetensors':
+        raise ConfigError('--push takes --format safetensors: loaders look for model.safetensors')
+    return check_repository(push) if push else ''
+
+
+def _on_hub(
+    path: Path, facts: Facts, described: Mapping[str, object] | None, repository: str
+) -> dict[str, Path | str]:
+    """What a repository gets, by the names that loaders look for."""
+    named = path.with_name(facts.config.name)
+    card = write_card(facts, named, path.stat().st_size, digest_of(path), repository)
+    files: dict[str, Path | str] = {MODEL: path, named.name: path.with_suffix('.py')}
+    if described:
+        files['config.json'] = json.dumps(described, indent=2)
+    return {**files, 'README.md': card}
 
 
 def choose_weights(content: object, raw: bool = False) -> dict[str, Tensor]:
