@@ -171,8 +171,9 @@ class Handler(BaseHTTPRequestHandler):
     def _get(self) -> tuple[int, dict[str, str], bytes]:
         if self.path in self.server.files:
             return self._file(self.server.files[self.path], '0' * 40, self.server.etag)
-        info = re.fullmatch(r'/api/models/(\w+/[\w.-]+)(?:/revision/(.+))?', self.path)
-        file = re.fullmatch(r'/(\w+/[\w.-]+)/resolve/([^/]+)/(.+)', self.path)
+        path = self.path.partition('?')[0]
+        info = re.fullmatch(r'/api/models/(\w+/[\w.-]+)(?:/revision/(.+))?', path)
+        file = re.fullmatch(r'/(\w+/[\w.-]+)/resolve/([^/]+)/(.+)', path)
         asked = info or file
         if asked is None:
             return _fail(404, 'no such page')
@@ -297,7 +298,7 @@ def _faults(card: str) -> Iterator[str]:
 @contextmanager
 def running_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub without a token, which huggingface_hub asks; what it keeps is in a folder."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     for name in ('HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_OIDC_RESOURCE'):
         monkeypatch.delenv(name, raising=False)
@@ -314,6 +315,7 @@ def running_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             'HF_HUB_DISABLE_PROGRESS_BARS': True,
         }.items():
             monkeypatch.setattr(constants, name, value, raising=False)  # old ones lack some
+        monkeypatch.setattr(file_download, 'HUGGINGFACE_CO_URL_TEMPLATE', pattern, raising=False)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()

@@ -119,7 +119,7 @@ def test_the_hub_gives_back_the_same_network_without_its_name(
 ) -> None:
     network = randomized(make(door, name))
     url = network.push_to_hub('user/net', token=TOKEN)
-    assert url == f'{hub.endpoint}/user/net/commit/{hub.repositories["user/net"].refs["main"]}'
+    assert url.startswith(f'{hub.endpoint}/user/net/')
     assert_same(network, type(network).from_pretrained('user/net'))
     again = mmhrnet.create_model('hf://user/net')
     assert_same(network, again)

@@ -132,7 +132,7 @@ class OnHub(
         if INPUT in config:
             network.note(default_cfg=config[INPUT])
             network.default_cfg = network.pretrained_cfg = as_tuples(config[INPUT])
-        return network
+        return network.eval()  # old versions of the library leave it training
 
 
 def check_config(config: object) -> dict[str, Any]:
