@@ -14,10 +14,14 @@ import torch
 
 from mmhrnet import apis
 from mmhrnet.benchmark import benchmark, benchmark_whole
+from mmhrnet.benchmark.latencies import Latencies
 from mmhrnet.benchmark.measure import Machine, Timing, interleaved, peak_memory
 from mmhrnet.benchmark.report import Row, write_report
 from mmhrnet.deploy import Rewrites
 from mmhrnet.deploy.from_config import export_config
+from mmhrnet.errors import ConfigError
+from mmhrnet.runtime import Model
+from mmhrnet.zoo.results import read_results
 
 EXTRA = {
     f'stage{i}': dict(
@@ -183,6 +187,19 @@ def test_files_have_metric_and_throughput_beside_their_latency(
     assert {row['accuracy/top1'] for row in cells.values()} == {f'{expected["accuracy/top1"]:.2f}'}
     rates = [row['images/s, network, 2 at once'] for row in cells.values()]
     assert [rate == '-' for rate in rates] == [True, False, False, False, False, True]
+
+
+def test_times_become_result_files(tmp_path: Path) -> None:
+    name = 'hrnet-w18-small-v1_4xb64_in1k'
+    model = Model({'precision': 'int8'}, lambda _: [])
+    for seconds in (0.5, 0.25):  # the second replaces the first
+        Latencies(name, tmp_path, 'me').write(model, 'onnxruntime', (224, 224), 8, seconds)
+    ((_, record),) = read_results(tmp_path).items()
+    assert (record.config, record.precision, record.batch) == (name, 'int8', 8)
+    assert record.milliseconds == 250
+    assert record.runtime.startswith('onnxruntime ')
+    with pytest.raises(ConfigError, match='no metafile has other'):
+        Latencies('other', tmp_path, 'me')
 
 
 @pytest.mark.parametrize(

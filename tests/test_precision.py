@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmhrnet import runtime
+from mmhrnet.config.stored import make_config_for
 from mmhrnet.deploy import load, precision
 from mmhrnet.deploy.export import ExportError
 from mmhrnet.deploy.from_config import export_config
@@ -146,6 +147,19 @@ def test_a_cpu_without_the_instructions_is_named(
     monkeypatch.setattr(precision.platform, 'machine', lambda: 'x86_64')
     precision._warn_of_cpu('bf16')
     assert ('no instructions for bf16' in caplog.text) == (not has)
+
+
+def test_the_config_in_a_checkpoint_calibrates_too(untrained: Callable, plain: Path) -> None:
+    cfg, _ = make_config_for(None, untrained(CONFIG).checkpoint, with_data=True)
+    images = precision.calibration_images(cfg, plain, 3)
+    assert [image.shape for image in images] == [(64, 64, 3)] * 3
+
+
+def test_wrapped_training_data_calibrate_too(untrained: Callable, plain: Path) -> None:
+    cfg, _ = make_config_for(*untrained(CONFIG), with_data=True)
+    wrapped = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
+    cfg.train_dataloader.dataset = wrapped
+    assert len(precision.calibration_images(cfg, plain, 3)) == 3
 
 
 def test_a_folder_calibrates_too(plain: Path, coco_mini: Path) -> None:

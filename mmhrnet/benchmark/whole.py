@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ from mmengine.registry import DefaultScope
 from rich.table import Table
 
 from mmhrnet import runtime
+from mmhrnet.benchmark.latencies import Latencies
 from mmhrnet.benchmark.measure import Timing, interleaved, processor
 from mmhrnet.benchmark.report import ms
 from mmhrnet.config.build import build_tensor_model
@@ -45,14 +46,18 @@ class Contestant(NamedTuple):
     Attributes:
         predict: Does so once.
         evaluate: Its metrics on the data of the config.
-        model: The file; None of an inferencer.
-        size: Bytes of the file.
+        size: Bytes of the file; None of an inferencer.
+        runtime: What runs the file.
+        model: The file.
+        input: What the picture becomes before its network, RGB, (H, W, 3) uint8.
     """
 
     predict: Run
     evaluate: Callable[[], Metrics]
-    model: runtime.Model | None = None
     size: int | None = None
+    runtime: str = ''
+    model: runtime.Model | None = None
+    input: np.ndarray | None = None
 
 
 def benchmark_whole(
@@ -64,6 +69,8 @@ def benchmark_whole(
     rounds: int = 15,
     files: Sequence[str | Path] = (),
     evaluate: bool = False,
+    results: str | Path | None = None,
+    by: str | None = None,
     cfg_options: Mapping[str, object] | None = None,
     out: str | Path = 'work_dirs/benchmark',
 ) -> dict[str, Timing]:
@@ -82,6 +89,8 @@ def benchmark_whole(
         files: Whole models of the config in ONNX, 'pt2' or 'aoti' that run beside, such as those of
             lower precision.
         evaluate: Evaluate each on the test data of the config, too.
+        results: Folder for result files of the zoo with the time of each network.
+        by: Who measures, for the result files; None is as git knows them.
         cfg_options: Settings over the config.
         out: Folder for ``whole_<config>.md``.
 
@@ -89,11 +98,14 @@ def benchmark_whole(
         Seconds for a picture, by the names of the contestants.
 
     Raises:
-        ConfigError: The config, the data or a file cannot work.
+        ConfigError: The config, the data or a file cannot work, or ``results`` of a config that is
+            not in the zoo.
         ExportError: A file is no whole model.
     """
     if evaluate and checkpoint is None:
         raise ConfigError('--evaluate needs trained weights: give them by --checkpoint')
+    name, batch = Path(str(config)).stem, batch or (1 if results else None)
+    latencies = Latencies(name, results, by) if results else None
     options = dict(cfg_options or {})
     image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
     with TemporaryDirectory() as folder, torch.no_grad():
@@ -104,12 +116,15 @@ def benchmark_whole(
         who = dict(_contestants(config, weights, options, files, image, Path(folder)))
         timings = interleaved({name: one.predict for name, one in who.items()}, rounds, 'cpu')
         columns = [*_latency(timings), ('MB', [_megabytes(one.size) for one in who.values()])]
+        batches = _time_batches(who, batch, rounds) if batch else {}
         if batch:
-            columns.append(_throughput(who, image, batch, rounds))
+            columns.append(_throughput(who, batches, batch))
         if evaluate:
             metrics = [points(host_of(cfg), one.evaluate()) for one in who.values()]
             columns += _accuracy(metrics)
-    _report(dict([('who and how', [*who]), *columns]), Path(str(config)).stem, shape, Path(out))
+    _report(dict([('who and how', [*who]), *columns]), name, shape, Path(out))
+    if latencies and batch:
+        _record(who, batches, batch, latencies)
     return timings
 
 
@@ -151,10 +166,16 @@ def _contestants(
     files |= {Path(path).name: Path(path) for path in given}
     for name, path in files.items():
         for backend, model in _models(path):
-            evaluate = partial(_test_file, config, path, model, **edits)
             yield (
                 f'{name}, {backend}',
-                Contestant(partial(model, image), evaluate, model, path.stat().st_size),
+                Contestant(
+                    partial(model, image),
+                    partial(_test_file, config, path, model, **edits),
+                    path.stat().st_size,
+                    backend,
+                    model,
+                    _input_of(model, image),
+                ),
             )
 
 
@@ -206,18 +227,29 @@ def _megabytes(size: int | None) -> str:
     return f'{size / 1e6:.1f}' if size else '-'
 
 
-def _throughput(
-    who: Mapping[str, Contestant], image: np.ndarray, batch: int, rounds: int
-) -> Column:
-    """Images per second of the networks in files of free batch size."""
+def _time_batches(who: Mapping[str, Contestant], batch: int, rounds: int) -> dict[str, Timing]:
+    """Seconds of the networks in files of free batch size, for a batch."""
     runs = {
-        name: partial(one.model.run, np.stack([_input_of(one.model, image)] * batch))
+        name: partial(one.model.run, np.stack([one.input] * batch))
         for name, one in who.items()
-        if one.model and one.model.about['shape'] == 'free'
+        if one.model and one.input is not None and one.model.about['shape'] == 'free'
     }
-    timings = interleaved(runs, rounds, 'cpu')
+    return interleaved(runs, rounds, 'cpu')
+
+
+def _throughput(who: Iterable[str], timings: Mapping[str, Timing], batch: int) -> Column:
     rates = {name: f'{batch / timing.median:.1f}' for name, timing in timings.items()}
     return f'images/s, network, {batch} at once', [rates.get(name, '-') for name in who]
+
+
+def _record(
+    who: Mapping[str, Contestant], timings: Mapping[str, Timing], batch: int, latencies: Latencies
+) -> None:
+    for name, timing in timings.items():
+        one = who[name]
+        if one.model and one.input is not None:
+            height, width = one.input.shape[:2]
+            latencies.write(one.model, one.runtime, (height, width), batch, timing.median)
 
 
 def _accuracy(found: Sequence[Metrics]) -> Iterator[Column]:

@@ -14,7 +14,7 @@ from mmhrnet.errors import ConfigError
 if TYPE_CHECKING:
     from mmhrnet.deploy.precision import Precision
 
-OF_A_CONFIG = ('checkpoint', 'cfg_options', 'files', 'evaluate')
+OF_A_CONFIG = ('checkpoint', 'cfg_options', 'files', 'evaluate', 'results', 'by')
 
 
 def export(parser: ArgumentParser) -> Call:
@@ -155,6 +155,9 @@ def benchmark(parser: ArgumentParser) -> Call:
     parser.add_argument('--files', nargs='+', default=[], metavar='FILE', help=files)
     evaluate = 'evaluate each of them and the checkpoint on the test data of the config, too'
     parser.add_argument('--evaluate', action='store_true', help=evaluate)
+    results = 'folder for result files of the zoo with the time of each network of the config'
+    parser.add_argument('--results', metavar='DIR', help=results)
+    parser.add_argument('--by', help='who measures, for the result files; default: as git knows')
     add(parser, '--cfg-options')
     parser.add_argument('--arch', choices=list_archs(), default='w32')
     parser.add_argument(

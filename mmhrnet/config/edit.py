@@ -49,9 +49,11 @@ def use_train_split(cfg: Config) -> None:
     """Tests on the training data, with the pipeline of the test.
 
     Raises:
-        ConfigError: The training data set wraps others.
+        ConfigError: There are several training data sets, or the test is of another type.
     """
     train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
+    while 'dataset' in train:  # a wrapper, such as RepeatDataset
+        train = train.dataset
     if train.get('type') != test.get('type'):
         raise ConfigError(f'--split train needs one plain data set, the config has {train.type}')
     before = test.get('ann_file')

@@ -112,9 +112,6 @@ def build_test_runner(
     """The runner that :func:`test` evaluates with; without a checkpoint, the published weights."""
     cfg, checkpoint = make_config_for(config, checkpoint, with_data=True, **edits)
     weights = find_weights(config or Path(cfg.filename).stem, checkpoint)
-    if config is None or is_checkpoint(config):  # its config has not all that a training needs
-        for key in NOT_TESTED:
-            cfg.pop(key, None)
     runner = build_runner_of(cfg, weights, split)
     with loading(weights):
         runner.load_or_resume()
@@ -129,6 +126,9 @@ def build_runner_of(cfg: Config, weights: str | None, split: Split) -> Runner:
     cfg.load_from, cfg.resume = weights, False
     if split == 'train':
         use_train_split(cfg)
+    if not cfg.get('optim_wrapper'):  # what a checkpoint contains is not all that a training needs
+        for key in NOT_TESTED:
+            cfg.pop(key, None)
     report_classes(cfg)
     check_run(cfg, loaders=('test_dataloader',))
     start_processes(cfg)

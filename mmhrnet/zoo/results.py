@@ -181,10 +181,14 @@ def find_result(records: dict[Path, Record], inputs: Inputs) -> tuple[Path, Eval
     return None
 
 
-def write_result(folder: str | Path, record: Evaluation) -> Path:
-    """Writes a file that is named after the weights and a hash of all inputs."""
-    digits = hashlib.sha256(record.inputs.model_dump_json().encode()).hexdigest()[:8]
-    path = Path(folder, f'{Path(record.inputs.weights).stem}.{digits}.json')
+def write_result(folder: str | Path, record: Record) -> Path:
+    """Writes a file that is named after what was measured and a hash of what decides the figure."""
+    if isinstance(record, Evaluation):
+        name, decides = Path(record.inputs.weights).stem, record.inputs.model_dump_json()
+    else:
+        name, decides = record.config, record.model_dump_json(exclude={'milliseconds', 'date'})
+    digits = hashlib.sha256(decides.encode()).hexdigest()[:8]
+    path = Path(folder, f'{name}.{digits}.json')
     write_text(path, record.model_dump_json(indent=1) + '\n')
     return path
 
