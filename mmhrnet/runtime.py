@@ -646,7 +646,12 @@ def resize_edge(image: np.ndarray, step: Settings) -> np.ndarray:
     """Resizes the shorter side."""
     (h, w), side = image.shape[:2], step['scale']
     size = (int(side * h / w), side) if w < h else (side, int(side * w / h))
-    return (smooth if step['backend'] == 'pillow' else resize)(image, size)
+    return resizer(step)(image, size)
+
+
+def resizer(step: Settings) -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
+    """How the library that a step names resizes."""
+    return smooth if step.get('backend') == 'pillow' else resize
 
 
 def crop_centre(image: np.ndarray, step: Settings) -> np.ndarray:
@@ -661,10 +666,12 @@ def crop_centre(image: np.ndarray, step: Settings) -> np.ndarray:
 def resize_whole(image: np.ndarray, step: Settings) -> np.ndarray:
     """Resizes to a size, or to as much of it as the ratio of the sides allows."""
     (h, w), scale = image.shape[:2], step['scale']
-    if not step['keep_ratio']:
-        return resize(image, (scale[1], scale[0]))
-    factor = min(max(scale) / max(h, w), min(scale) / min(h, w))
-    return resize(image, (int(h * factor + 0.5), int(w * factor + 0.5)))
+    width, height = (scale, scale) if isinstance(scale, int) else scale
+    if step['keep_ratio']:
+        longer, shorter = max(width, height), min(width, height)
+        factor = min(longer / max(h, w), shorter / min(h, w))
+        height, width = int(h * factor + 0.5), int(w * factor + 0.5)
+    return resizer(step)(image, (height, width))
 
 
 def resize_to_multiple(image: np.ndarray, step: Settings) -> np.ndarray:

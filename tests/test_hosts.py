@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from mmhrnet import HRNet, HRNetV2
+from mmhrnet.config.build import input_size, normalization
 from mmhrnet.models.archs import as_extra
 
 EXTRA = as_extra('w18_small_v2')
@@ -98,3 +99,25 @@ def test_concatenation_is_bit_equal_to_mmsegs_head(randomized: object) -> None:
     ours.conv_seg.load_state_dict(theirs.conv_seg.state_dict(), strict=True)
     xs = [torch.rand(2, width, 32 >> i, 40 >> i) for i, width in enumerate(widths)]
     assert torch.equal(ours(neck(xs)), theirs(xs))
+
+
+@pytest.mark.parametrize(
+    ('steps', 'size'),
+    [
+        ([dict(type='Resize', scale=(160, 128))], (128, 160)),
+        ([dict(type='Resize', scale=96)], (96, 96)),
+        ([dict(type='Resize', scale=256), dict(type='CenterCrop', crop_size=192)], (192, 192)),
+        ([dict(type='LoadImageFromFile')], (224, 224)),
+    ],
+)
+def test_the_input_of_a_classifier_is_what_its_test_makes(steps: list, size: tuple) -> None:
+    loader = dict(dataset=dict(pipeline=steps))
+    cfg = Config(dict(default_scope='mmpretrain', model={}, test_dataloader=loader))
+    assert input_size(cfg) == size
+
+
+def test_the_normalization_of_the_model_hides_that_of_the_top_level() -> None:
+    top = dict(mean=[1, 2, 3], std=[4, 5, 6], to_rgb=True)
+    assert normalization(Config(dict(data_preprocessor=top, model={}))).mean == [1, 2, 3]
+    own = dict(data_preprocessor=dict(num_classes=3))
+    assert normalization(Config(dict(data_preprocessor=top, model=own))).mean == [0, 0, 0]

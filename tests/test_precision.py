@@ -16,7 +16,7 @@ from mmhrnet.deploy import load, precision
 from mmhrnet.deploy.export import ExportError
 from mmhrnet.deploy.from_config import export_config
 from mmhrnet.deploy.precision import FLOAT32, Lower
-from mmhrnet.deploy.quantize import _choose, find_part
+from mmhrnet.deploy.quantize import _choose, choose_method, find_part, quantize
 from mmhrnet.deploy.units import has_bf16
 from mmhrnet.deploy.whole import draw_images
 from mmhrnet.errors import ConfigError
@@ -97,6 +97,53 @@ def test_the_layers_that_hurt_stay_in_float(errors: dict[str, float], kept: set[
     layers = _choose(errors, shares)
     assert {one.name for one in layers if one.is_float} == kept
     assert [one.name for one in layers] == list(errors)
+
+
+@pytest.mark.parametrize(
+    ('percentile', 'taken'), [(0.5, 'MinMax'), (0.4, 'Percentile'), (2.0, 'MinMax')]
+)
+def test_peaks_are_clipped_only_where_that_is_much_better(percentile: float, taken: str) -> None:
+    assert choose_method({'MinMax': 1.0, 'Percentile': percentile, 'Entropy': 3.0}) == taken
+
+
+def head_of_bright_pixels(path: Path) -> Path:
+    """A file whose only layer sees the bright pixels of a picture, of which there may be none."""
+    made = onnx.helper.make_node
+    nodes = [
+        made('Cast', ['images'], ['float'], to=onnx.TensorProto.FLOAT),
+        made('Reshape', ['float', 'rows'], ['pixels']),
+        made('ReduceMax', ['pixels', 'axis'], ['brightest'], keepdims=0),
+        made('Greater', ['brightest', 'limit'], ['is_bright']),
+        made('Compress', ['pixels', 'is_bright'], ['bright'], axis=0),
+        made('MatMul', ['bright', 'net.model.head.weight'], ['logits'], name='head'),
+        made('Sigmoid', ['logits'], ['scores']),
+    ]
+    weight = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    constants = {
+        'rows': np.array([-1, 3]),
+        'axis': np.array([1]),
+        'limit': np.float32(128),
+        'net.model.head.weight': weight,
+    }
+    graph = onnx.helper.make_graph(
+        nodes,
+        'graph',
+        [onnx.helper.make_tensor_value_info('images', onnx.TensorProto.UINT8, [1, 4, 4, 3])],
+        [onnx.helper.make_tensor_value_info('scores', onnx.TensorProto.FLOAT, [None, 4])],
+        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    ids = [onnx.helper.make_opsetid('', 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=ids, ir_version=8), path)
+    return path
+
+
+def test_images_in_which_a_head_has_nothing_to_do_are_left_out(tmp_path: Path) -> None:
+    file, out = head_of_bright_pixels(tmp_path / 'a.onnx'), tmp_path / 'b.onnx'
+    dark = [np.full((4, 4, 3), value, np.uint8) for value in (0, 10, 20, 30)]
+    bright = [np.full((4, 4, 3), value, np.uint8) for value in (140, 160, 180, 200)]
+    assert quantize(file, [*bright, *dark], out).error < 0.01
+    with pytest.raises(ConfigError, match='has nothing to do in all images'):
+        quantize(file, dark, out)
 
 
 def test_decoding_is_not_quantized(whole_files: Mapping[str, Path]) -> None:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mmhrnet import __version__, runtime
@@ -25,6 +26,8 @@ from mmhrnet.apis import Predictor, read_image
 from mmhrnet.datasets.images import write_png
 from mmhrnet.deploy.bundle import _describe
 from mmhrnet.deploy.from_config import export_config
+from mmhrnet.hosts.mmpretrain_whole import WHOLE
+from mmhrnet.hosts.whole import read_steps
 from mmhrnet.inference.demo import write_prediction
 from mmhrnet.runtime import Model, ModelError, TopDown, load, main
 
@@ -413,6 +416,21 @@ def test_pictures_are_padded_as_in_the_host(size: tuple[int, int], mode: tuple) 
     box = np.array([10, 20, 30, 40], np.float32)
     found = runtime.detect(fake_detector([(0, 0.9, box)], steps=[step]), image)
     np.testing.assert_array_equal(found['boxes'][0], box - expected['border'][[2, 0, 2, 0]])
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('options', [dict(scale=(96, 64)), dict(scale=80)])
+def test_pictures_of_classifiers_are_resized_as_in_the_host(backend: str, options: dict) -> None:
+    import mmpretrain.datasets  # noqa: F401
+    from mmpretrain.registry import TRANSFORMS
+
+    image = np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8)
+    step = dict(type='Resize', **options, backend=backend)
+    expected = TRANSFORMS.build(step).transform({'img': image})['img']
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[step]))))
+    (written,) = read_steps(cfg, WHOLE.steps)
+    found = runtime.STEPS['Resize'](image, json.loads(json.dumps(written)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_masks_are_pasted_as_in_the_host() -> None:

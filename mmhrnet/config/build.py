@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -55,8 +56,8 @@ class Normalization(NamedTuple):
 
 
 def normalization(cfg: Config) -> Normalization:
-    """The normalization of a config, from its top level or from inside its model."""
-    given = {**(cfg.get('data_preprocessor') or {}), **cfg.model.get('data_preprocessor', {})}
+    """The normalization of the model or else, as in MMEngine, of the top level."""
+    given = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     to_rgb = given.get('bgr_to_rgb') or given.get('to_rgb')
     mean, std = given.get('mean') or [0] * 3, given.get('std') or [1] * 3
     return Normalization('RGB' if to_rgb else 'BGR', list(mean), list(std))
@@ -91,12 +92,19 @@ def find_input_size(cfg: Config | ConfigDict) -> tuple[int, int] | None:
     host = find_host(cfg)
     if host is None:
         return None
-    for step in dicts([cfg.get(host.input_loader), cfg.get('model')]):
-        key = host.input_steps.get(str(step.get('type')).rpartition('.')[2], '')
-        size = step.get(key)
+    steps = [*dicts([cfg.get(host.input_loader), cfg.get('model')])]
+    for kind, key in host.input_steps.items():
+        sizes = (s.get(key) for s in steps if str(s.get('type')).rpartition('.')[2] == kind)
+        size = next((size for size in sizes if is_size(size)), None)
         if isinstance(size, int):
             return size, size
-        if isinstance(size, (list, tuple)) and [type(side) for side in size] == [int, int]:
+        if size is not None:
             height, width = size[::-1] if key in ('scale', 'input_size') else size
             return height, width
     return None
+
+
+def is_size(value: object) -> TypeGuard[int | Sequence[int]]:
+    """Whether it is one side of an image in pixels, or both."""
+    both = isinstance(value, (list, tuple)) and [type(side) for side in value] == [int, int]
+    return both or isinstance(value, int)

@@ -212,7 +212,7 @@ def check_drop(cfg: Config, plain: Path, file: Path, max_drop: float) -> None:
 def _load(file: Path) -> Shipped:
     """A file as it runs where it is fast: OpenVINO computes an ONNX file of bf16 in bf16."""
     shipped = load(file)
-    is_bf16 = file.suffix == FORMATS['onnx'].suffix and shipped.metadata['precision'] == 'bf16'
+    is_bf16 = file.suffix == FORMATS['onnx'].suffix and shipped.metadata.get('precision') == 'bf16'
     if not is_bf16:
         return shipped
     try:

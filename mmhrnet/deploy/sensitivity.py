@@ -19,7 +19,9 @@ def report(found: Quantization, out: Path) -> None:
     The picture is ``<out>.png``.
     """
     methods = ', '.join(f'{name} {math.sqrt(e):.3f}' for name, e in found.errors.items())
-    CONSOLE.print(f'error of the outputs in int8, by method of calibration: {methods}')
+    CONSOLE.print(
+        f'error of the outputs in int8, by method of calibration: {methods}; taken: {found.method}'
+    )
     kept = sorted((one for one in found.layers if one.is_float), key=lambda one: -one.error)
     table = Table('stays in float', 'multiply-adds', 'error if it alone is int8')
     for one in kept:

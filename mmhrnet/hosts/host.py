@@ -229,7 +229,8 @@ class Host:
         network: Arguments whose defaults in its own HRNet differ from ours.
         switches_in_extra: Whether its own HRNet reads further switches from ``extra``.
         input_size: Height and width at which its model zoo counts.
-        input_steps: Steps that fix the size of the input, by type, with the argument that says it.
+        input_steps: Steps that fix the size of the input, by type, with the argument that says it;
+            the first of them that a config has decides.
         input_loader: The data loader that has them in its pipeline.
         fixed_size: Whether a config's model is only right at the input size of its training.
         preprocessor: Type of the data preprocessor where its configs name none.

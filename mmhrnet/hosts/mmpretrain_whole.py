@@ -43,6 +43,9 @@ WHOLE = Whole(
             dict(scale=256, backend='cv2'), dict(edge='short', interpolation='bilinear')
         ),
         'CenterCrop': Step(dict(crop_size=224), {}),
+        'Resize': Step(
+            dict(scale=None, keep_ratio=False, backend='cv2'), dict(interpolation='bilinear')
+        ),
     },
     describe=describe,
     decoder=decoder,
