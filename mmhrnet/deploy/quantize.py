@@ -85,6 +85,7 @@ class Part:
         operators: Types of the nodes.
         convolutions: Name of weight and output of each, by the name of the layer.
         unrounded: Those ends that need not be rounded. A ReLU becomes part of the rounding.
+        tensors: What its nodes take and return.
     """
 
     nodes: Mapping[str, Sequence[str]]
@@ -92,6 +93,7 @@ class Part:
     operators: Sequence[str]
     convolutions: Mapping[str, Sequence[tuple[str, str]]]
     unrounded: set[str]
+    tensors: set[str]
 
 
 def quantize(file: Path, images: Sequence[np.ndarray], out: Path) -> Quantization:
@@ -187,8 +189,10 @@ def find_part(model: onnx.ModelProto) -> Part:
         name: [one for one in layer if one in left and region[one] == entered[name]]
         for name in nodes
     }
-    operators = sorted({n.op_type for n in model.graph.node if n.name in inside})
-    return Part(nodes, ends, operators, convolutions, left - rectified)
+    own = [node for node in model.graph.node if node.name in inside]
+    operators = sorted({node.op_type for node in own})
+    tensors = {name for node in own for name in (*node.input, *node.output)}
+    return Part(nodes, ends, operators, convolutions, left - rectified, tensors)
 
 
 def _used_outside(model: onnx.ModelProto, inside: set[str]) -> set[str]:
@@ -244,6 +248,8 @@ def _calibrate(
         extra_options={'percentile': PERCENTILE} if method == 'Percentile' else {},
     )
     name = calibrator.infer_session.get_inputs()[0].name
+    if method != METHODS[0]:  # the others collect numbers, and fail where a decoder has no boxes
+        calibrator.tensors_to_calibrate = calibrator.tensors_to_calibrate & part.tensors
     with redirect_stdout(None):
         for image in images:  # one at a time: their tensors are kept until they are counted
             calibrator.collect_data(Reader(name, [image]))
