@@ -207,13 +207,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _create(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         asked = json.loads(body)
-        name = f'{asked["organization"]}/{asked["name"]}'
+        owner = asked.get('organization') or 'user'  # that of the token
+        name = f'{owner}/{asked["name"]}'
         refusal = self._refusal()
         if refusal:
             return refusal
-        if asked['organization'] != 'user':
+        if owner != 'user':
             rights = 'You don\'t have the rights to create a model under the namespace "{}"'
-            return _fail(403, rights.format(asked['organization']))
+            return _fail(403, rights.format(owner))
         answer = {'url': f'{self.server.endpoint}/{name}', 'name': name}
         if name in self.server.repositories:
             return _json(answer | {'error': 'You already created this model repo'}, 409)

@@ -136,6 +136,16 @@ def test_the_card_of_a_network_is_one_of_the_hub(tmp_path: Path) -> None:
     assert 'hrnet' in data.tags
 
 
+@pytest.mark.parametrize('name', ['user/net', 'net'])
+def test_the_card_names_its_repository(name: str, hub: Hub, tmp_path: Path) -> None:
+    network = make('HRNet', 'plain')
+    network.push_to_hub(name, token=TOKEN)
+    card = hub.repositories['user/net'].files['README.md'].decode()
+    assert "create_model('hf://user/net')" in card
+    network.save_pretrained(tmp_path)
+    assert "create_model('hf://USER/MODEL')" in (tmp_path / 'README.md').read_text()
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
 def test_the_type_of_the_numbers_stays(dtype: torch.dtype, hub: Hub, randomized: Randomize) -> None:
     network = randomized(make('create_model', 'V1')).to(dtype)
@@ -155,10 +165,13 @@ def test_a_new_classifier_is_part_of_the_config(tmp_path: Path) -> None:
 def test_a_network_that_its_arguments_do_not_describe_is_refused(hub: Hub, tmp_path: Path) -> None:
     pruned = make('create_model', 'V2')
     pruned.backbone.stage4[-1].fuse_layers = pruned.backbone.stage4[-1].fuse_layers[:2]
+    calm = make('create_model', 'V2')
+    calm.backbone.relu = nn.SiLU()
     odd = mmhrnet.HRNet(SMALL, norm_cfg=dict(type=nn.BatchNorm2d))
     inside = mmhrnet.hub.representations.Representation('hrnetv2', odd)
     for network, message in (
         (pruned, 'was changed after it was built'),
+        (calm, 'was changed after it was built'),
         (odd, 'no form for norm_cfg'),
         (inside, 'no form for norm_cfg'),
     ):
@@ -168,6 +181,25 @@ def test_a_network_that_its_arguments_do_not_describe_is_refused(hub: Hub, tmp_p
             network.push_to_hub('user/net', token=TOKEN)
     assert not (tmp_path / 'out').exists()
     assert not hub.requests
+
+
+def test_norms_of_a_distributed_training_are_described(
+    tmp_path: Path, randomized: Randomize
+) -> None:
+    network = randomized(make('create_model', 'V1'))
+    nn.SyncBatchNorm.convert_sync_batchnorm(network).save_pretrained(tmp_path)
+    assert_same(network, type(network).from_pretrained(tmp_path))
+
+
+def test_a_public_repository_gets_nothing_private(hub: Hub) -> None:
+    network = make('HRNet', 'plain')
+    hub.push('user/net', {'a': b''})
+    with pytest.raises(ConfigError, match='user/net is a public repository: make it private in'):
+        network.push_to_hub('user/net', token=TOKEN, private=True)
+    assert hub.repositories['user/net'].files == {'a': b''}
+    for _ in range(2):
+        network.push_to_hub('user/mine', token=TOKEN, private=True)
+    assert hub.repositories['user/mine'].private
 
 
 def test_copies_and_pickles_keep_their_config(tmp_path: Path) -> None:
@@ -257,6 +289,15 @@ def classifier_config(**changed: object) -> dict[str, object]:
         ),
         (classifier_config(norm_cfg={'type': 'subprocess.Popen'}), "type='subprocess.Popen'"),
         (classifier_config(norm_cfg={'type': 'os'}), "type='os', which is not a registered layer"),
+        (classifier_config(norm_cfg={'type': ['BN']}), r"type=\['BN'\], which is not a registered"),
+        (classifier_config(norm_cfg={'type': 3}), 'type=3, which is not a registered layer'),
+        (classifier_config() | {'dtype': 'torch.float16'}, "dtype='torch.float16', which is no"),
+        (classifier_config() | {'dtype': 'save'}, "dtype='save', which is no floating-point type"),
+        (classifier_config() | {'dtype': 'int8'}, "dtype='int8', which is no floating-point type"),
+        (
+            classifier_config() | {'dtype': ['half']},
+            r"dtype=\['half'\], which is no floating",
+        ),
         (classifier_config(arch='w99'), "arch='w99' is unknown"),
         (classifier_config(typo=1), "does not take 'typo'"),
     ],

@@ -14,6 +14,7 @@ import torch
 from fake_hub import READS, TOKEN, Hub
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
 
@@ -202,6 +203,47 @@ def test_pushing_again_changes_what_changed(
     assert first != second
     assert before.keys() == after.keys()
     assert after['model.safetensors'] == second.read_bytes()
+
+
+def test_a_public_repository_gets_nothing_private(
+    logged_in: Hub, untrained: Callable[[str], Any], tmp_path: Path
+) -> None:
+    logged_in.push('user/net', {'a': b''})
+    message = 'user/net is a public repository: make it private in its settings, or leave out --pri'
+    with pytest.raises(PushError, match=message) as error:
+        publish(untrained(POSE).checkpoint, tmp_path / 'out', push='user/net', private=True)
+    assert '\n' not in str(error.value)
+    assert logged_in.repositories['user/net'].files == {'a': b''}
+
+
+def test_arguments_that_json_lacks_are_no_other_network(
+    logged_in: Hub,
+    untrained: Callable[[str], Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    norms = {'model.backbone.norm_cfg': dict(type=torch.nn.BatchNorm2d, requires_grad=True)}
+    checkpoint = untrained(POSE).checkpoint
+    publish(checkpoint, tmp_path / 'out', cfg_options=norms, push='user/net')
+    files = logged_in.repositories['user/net'].files
+    assert 'config.json' not in files
+    assert 'create_model' not in files['README.md'].decode()
+    assert 'JSON has no form for norm_cfg of the backbone' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('suffix', ['.json', '.yml'])
+def test_configs_of_other_formats_are_pushed_as_the_card_names_them(
+    suffix: str, logged_in: Hub, untrained: Callable[[str], Any], tmp_path: Path
+) -> None:
+    run = untrained(POSE)
+    config = tmp_path / f'mine{suffix}'
+    Config.fromfile(run.config).dump(config)
+    publish(run.checkpoint, tmp_path / 'out', config=config, push='user/net')
+    files = logged_in.repositories['user/net'].files
+    assert set(files) == {'model.safetensors', 'README.md', 'config.json', 'mine.py'}
+    card = files['README.md'].decode()
+    assert 'hf download user/net mine.py' in card
+    assert "create_model('hf://user/net')" in card
 
 
 @pytest.mark.parametrize(

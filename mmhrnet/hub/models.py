@@ -10,7 +10,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, ParamSpec
 
-import torch
 from mmengine.model import initialize
 from torch import nn
 
@@ -178,7 +177,7 @@ def _create_from_hub(
                 f'The weights of {url} are not those of the network in its config.json: '
                 f'{summary(report.new)} are missing'
             )
-    return model.to(getattr(torch, stored.dtype))
+    return model.to(stored.dtype)
 
 
 def _set_cfg(model: Any, cfg: Mapping[str, object]) -> None:

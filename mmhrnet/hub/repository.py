@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
+
 from mmhrnet.checkpoints.fetching import FetchError, ask_hub
 from mmhrnet.checkpoints.places import on_hub
 from mmhrnet.download import DownloadError
 from mmhrnet.errors import ConfigError, UserError
 from mmhrnet.hub.names import Name, parse_name
 from mmhrnet.models.archs import extra_switches
-from mmhrnet.models.on_hub import DTYPE, INPUT, KIND, arguments_in, as_tuples, check_config
+from mmhrnet.models.on_hub import INPUT, KIND, arguments_in, as_tuples, check_config, dtype_in
 
 FILE = 'config.json'
 OF_THE_NETWORK = {'arch', 'extra', 'multiscale_output'}  # which its name says
@@ -25,13 +27,13 @@ class Stored(NamedTuple):
         name: What it is.
         options: Arguments of ``create_model``.
         default_cfg: How its input was prepared, as timm says it.
-        dtype: Name of the type of its numbers.
+        dtype: The type of its numbers.
     """
 
     name: Name
     options: dict[str, Any]
     default_cfg: dict[str, Any]
-    dtype: str = 'float32'
+    dtype: torch.dtype = torch.float32
 
 
 def read_stored(url: str) -> Stored:
@@ -49,7 +51,7 @@ def read_stored(url: str) -> Stored:
         raise _explain(url, error) from error
     prepared = as_tuples(config.get(INPUT) or config.get('pretrained_cfg') or {})
     name, options = _ours(config, url) if KIND in config else _of_timm(config, url)
-    return Stored(name, options, prepared, config.get(DTYPE, 'float32'))
+    return Stored(name, options, prepared, dtype_in(config))
 
 
 def _explain(url: str, error: Exception) -> UserError:

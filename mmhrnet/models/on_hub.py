@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import HfApi, PyTorchModelHubMixin
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmhrnet.errors import ConfigError, listed
 from mmhrnet.registry import MMENGINE_MODELS, MODELS
@@ -26,7 +27,7 @@ CARD = """---
 ```python
 import mmhrnet
 
-model = mmhrnet.create_model('hf://USER/MODEL')
+model = mmhrnet.create_model('hf://{{ repository | default("USER/MODEL") }}')
 ```
 """
 Network = TypeVar('Network', bound='OnHub')
@@ -41,8 +42,9 @@ class OnHub(
 ):
     """``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` of huggingface_hub.
 
-    ``config.json`` has the arguments that the network was built with. A network that these do not
-    describe is refused, so that what comes back computes the same numbers.
+    ``config.json`` has the arguments that the network was built with. If these build other layers
+    or other shapes of tensors, because the network was changed later, it is refused. A changed
+    setting of a layer, such as a stride, is not noticed.
     """
 
     _hub_mixin_config: dict[str, Any] | None = None
@@ -59,6 +61,11 @@ class OnHub(
         first = next(self.parameters())  # type: ignore[attr-defined]
         dtype = {} if first.dtype == torch.float32 else {DTYPE: str(first.dtype).rpartition('.')[2]}
         return json.loads(json.dumps({**(self._hub_mixin_config or {}), **dtype}))
+
+    @property
+    def undescribed(self) -> list[str]:
+        """Names of the arguments that ``config.json`` has no form for."""
+        return list(self._lost)
 
     def note(self, **settings: object) -> None:
         """Keeps what has changed since the network was built."""
@@ -89,23 +96,28 @@ class OnHub(
             The URL of the commit.
 
         Raises:
-            ConfigError: No config can describe the network.
+            ConfigError: No config can describe the network, or ``private`` is asked of a public
+                repository.
         """
         self._check_config()
-        return super().push_to_hub(repo_id, **options)
+        repo_id = make_repository(
+            HfApi(token=options.get('token')), repo_id, options.get('private')
+        )
+        card = {'repository': repo_id, **(options.pop('model_card_kwargs', None) or {})}
+        return super().push_to_hub(repo_id, model_card_kwargs=card, **options)
 
     def _check_config(self) -> None:
-        if self._lost:
+        if self.undescribed:
             raise ConfigError(
-                f'config.json has no form for {listed(self._lost)} of this network: name types by '
-                'strings, and give plain numbers'
+                f'config.json has no form for {listed(self.undescribed)} of this network: name '
+                'types by strings, and give plain numbers'
             )
         names = signature(type(self).__init__).parameters
         known = any(p.kind == Parameter.VAR_KEYWORD for p in names.values())
         given = {k: v for k, v in self.hub_config.items() if known or k in names}
         with torch.device('meta'):
             again = type(self)(**arguments_in(given))
-        if _shapes(again) != _shapes(self):
+        if _shapes(again) != _shapes(self) or _layers(again) != _layers(self):
             raise ConfigError(
                 'This network was changed after it was built, so that its arguments do not '
                 'describe it: save its state_dict() instead'
@@ -128,7 +140,7 @@ class OnHub(
             )
         network: Any = super()._from_pretrained(strict=strict, **arguments_in(given))
         if DTYPE in config:
-            network.to(getattr(torch, config[DTYPE]))
+            network.to(dtype_in(config))
         if INPUT in config:
             network.note(default_cfg=config[INPUT])
             network.default_cfg = network.pretrained_cfg = as_tuples(config[INPUT])
@@ -141,19 +153,54 @@ def check_config(config: object) -> dict[str, Any]:
     MMEngine's registries import whatever else a type names.
 
     Raises:
-        ConfigError: It is not a dict, or names another type.
+        ConfigError: It is not a dict, or names another type of layers or numbers.
     """
     if not isinstance(config, dict):
         raise ConfigError(f'config.json is a {type(config).__name__}, not a dict')
     registries = [MODELS, MMENGINE_MODELS, *MMENGINE_MODELS.children.values()]
     for part in dicts(config):
         kind = part.get('type', 'BN')
-        if not any(kind in registry.module_dict for registry in registries):
+        if not isinstance(kind, str) or not any(kind in r.module_dict for r in registries):
             raise ConfigError(
                 f'config.json has type={kind!r}, which is not a registered layer: import what '
                 'registers it'
             )
+    dtype_in(config)
     return config
+
+
+def dtype_in(config: Mapping[str, Any]) -> torch.dtype:
+    """The type of the numbers of a network.
+
+    Raises:
+        ConfigError: PyTorch has no such type, or it is one of integers.
+    """
+    name = config.get(DTYPE, 'float32')
+    dtype = getattr(torch, name, None) if isinstance(name, str) else None
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ConfigError(
+            f"config.json has {DTYPE}={name!r}, which is no floating-point type such as 'float16'"
+        )
+    return dtype
+
+
+def make_repository(api: HfApi, name: str, private: bool | None = None) -> str:
+    """Makes a repository of the Hub if it is absent.
+
+    Returns:
+        ``user/model``, if ``name`` lacks the user, too.
+
+    Raises:
+        ConfigError: It is there and public, and ``private`` is asked: the Hub would publish what
+            is pushed.
+    """
+    name = api.create_repo(name, private=private or None, exist_ok=True).repo_id
+    if private and not api.model_info(name).private:
+        raise ConfigError(
+            f'{name} is a public repository: make it private in its settings, or leave out '
+            '--private (private=True)'
+        )
+    return name
 
 
 def as_tuples(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,6 +216,12 @@ def arguments_in(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shapes(network: Any) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
+
+
+def _layers(network: Any) -> dict[str, type]:
+    """The type of each layer; that of all batch norms is one, because SyncBN is for training."""
+    named = network.named_modules(remove_duplicate=False)
+    return {name: _BatchNorm if isinstance(m, _BatchNorm) else type(m) for name, m in named}
 
 
 def _describe(
@@ -188,7 +241,7 @@ def _describe(
     lost: list[str] = []
     for name, value in given.items():
         if isinstance(value, OnHub):  # a backbone, with its own arguments
-            lost += value._lost
+            lost += value.undescribed
             value = arguments_in(value.hub_config)
         try:
             config |= {} if name in STARTS else {name: json.loads(json.dumps(value))}

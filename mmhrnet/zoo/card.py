@@ -62,7 +62,7 @@ model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='{{ check
 ```
 
 In Python:
-{% if repository %}
+{% if described %}
 ```python
 import mmhrnet
 
@@ -88,7 +88,15 @@ UNKNOWN = 'The checkpoint did not say how these weights were trained.'
 Row = tuple[str, str]  # of a table; it is left out if the second cell is empty
 
 
-def write_card(facts: Facts, path: Path, size: int, digest: str, repository: str = '') -> str:
+def write_card(
+    facts: Facts,
+    path: Path,
+    size: int,
+    digest: str,
+    repository: str = '',
+    *,
+    described: bool = False,
+) -> str:
     """The model card as Markdown, with a head for the Hugging Face Hub.
 
     Args:
@@ -97,6 +105,7 @@ def write_card(facts: Facts, path: Path, size: int, digest: str, repository: str
         size: Bytes of the file.
         digest: Its SHA-256.
         repository: On the Hub, for the card there: what it shows takes the weights from there.
+        described: Whether the repository has a ``config.json``, which ``create_model`` builds.
     """
     from huggingface_hub import ModelCard  # a fifth of a second
 
@@ -117,6 +126,7 @@ def write_card(facts: Facts, path: Path, size: int, digest: str, repository: str
         config=path.with_suffix('.py').name,
         checkpoint=f'{HUB}{repository}' if repository else path.name,
         repository=repository,
+        described=described,
         license=facts.license,
     )
     return f'{card}\n'

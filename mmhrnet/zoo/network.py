@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmhrnet.config.build import TensorModel, build_tensor_model, input_size, normalization
 from mmhrnet.config.swap import replace
-from mmhrnet.errors import ConfigError
+from mmhrnet.errors import ConfigError, listed
 from mmhrnet.hub.classifier import Classifier
 from mmhrnet.hub.features import Features
 from mmhrnet.hub.representations import Representation
@@ -26,9 +28,10 @@ SIDE = 64  # of the image on which two classifiers are compared, in pixels
 
 
 def describe_network(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The ``config.json`` of weights of a host's model, or nothing if it has no HRNet.
+    """The ``config.json`` of weights of a host's model, or nothing if that cannot say it.
 
-    This is the classifier where the whole model is one that we build, and else the backbone.
+    This is the classifier where the whole model is one that we build, and else the backbone. It is
+    nothing for a model without HRNet, and, with a warning, for one of arguments that JSON lacks.
     """
     cfg = deepcopy(cfg)
     try:
@@ -41,6 +44,8 @@ def describe_network(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Any]
         if backbone is None:
             return None
         arguments = _arguments_of(backbone)
+        if arguments is None:
+            return None
         several = len(backbone.out_channels) > 1
         network: OnHub = Features(**arguments) if several else Representation('hrnetv1', arguments)
         classes = len(state[LAST]) if several and LAST in state else 0
@@ -53,10 +58,20 @@ def describe_network(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Any]
     network.note(
         default_cfg={**size, **prepared, 'num_classes': getattr(network, 'num_classes', 0)}
     )
-    return {**(network._hub_mixin_config or {})}
+    return network.hub_config
 
 
-def _arguments_of(backbone: HRNet) -> dict[str, Any]:
+def _arguments_of(backbone: HRNet) -> dict[str, Any] | None:
+    lost = [name for name in backbone.undescribed if name not in OF_TRAINING]
+    if lost:
+        print_log(
+            f'There is no config.json, so that create_model cannot build the network: JSON has no '
+            f'form for {listed(lost)} of the backbone. Name types by strings, and give plain '
+            'numbers',
+            'current',
+            logging.WARNING,
+        )
+        return None
     given = arguments_in(backbone.hub_config)
     arguments = {key: value for key, value in given.items() if key not in OF_TRAINING}
     if (arguments.get('norm_cfg') or {}).get('type') == 'SyncBN':  # which needs several processes

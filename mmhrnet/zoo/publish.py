@@ -74,7 +74,7 @@ def publish(
         swap: Put mmhrnet in the place of the host's HRNet in ``config``.
         cfg_options: Settings over the config.
         push: A repository of the Hub, ``user/model``, that gets the same; the files stay here.
-        private: For a new repository: nobody else sees it.
+        private: Nobody else sees the repository; one that is public already is refused.
 
     Returns:
         The file.
@@ -126,8 +126,9 @@ def _on_hub(
     path: Path, facts: Facts, described: Mapping[str, object] | None, repository: str
 ) -> dict[str, Path | str]:
     """What a repository gets, by the names that loaders look for."""
-    named = path.with_name(facts.config.name)
-    card = write_card(facts, named, path.stat().st_size, digest_of(path), repository)
+    named = path.with_name(f'{facts.config.stem}.py')
+    size, digest = path.stat().st_size, digest_of(path)
+    card = write_card(facts, named, size, digest, repository, described=bool(described))
     files: dict[str, Path | str] = {MODEL: path, named.name: path.with_suffix('.py')}
     if described:
         files['config.json'] = json.dumps(described, indent=2)

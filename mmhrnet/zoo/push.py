@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from mmhrnet.checkpoints.fetching import link
 from mmhrnet.checkpoints.places import HUB
 from mmhrnet.errors import ConfigError, UserError
+from mmhrnet.models.on_hub import make_repository
 
 LOG_IN = 'run `hf auth login`, or set HF_TOKEN to a token that may write'
 
@@ -44,7 +45,7 @@ def push(
         repository: ``user/model``.
         folder: Where the files are prepared, on the disk of those that are paths.
         files: Paths or texts, by their names in the repository.
-        private: Only for the owner, if the repository is new.
+        private: Only for the owner; a repository that is public already is refused.
 
     Returns:
         The address of the commit.
@@ -63,7 +64,7 @@ def push(
             else:
                 target.write_text(content, encoding='utf-8')
         try:
-            api.create_repo(repository, private=private or None, exist_ok=True)
+            make_repository(api, repository, private)
             message = 'Publish with mmhrnet'
             done = api.upload_folder(
                 repo_id=repository, folder_path=prepared, commit_message=message
