@@ -74,7 +74,7 @@ def _ours(config: Mapping[str, Any], url: str) -> tuple[Name, dict[str, Any]]:
     if kind == 'Classifier':
         return _network('hrnet', backbone, given)
     if kind == 'Representation':
-        return _network(given['kind'], backbone, {})
+        return _network(given.get('kind', ''), backbone, {})
     if kind == 'Features':
         return _network('hrnet', given, {'features_only': True})
     if kind == 'HRNet' and not _has_several(given):

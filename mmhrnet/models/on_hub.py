@@ -17,6 +17,7 @@ from mmhrnet.registry import MMENGINE_MODELS, MODELS
 from mmhrnet.walk import dicts
 
 KIND, DTYPE, INPUT = 'class', 'dtype', 'default_cfg'  # of the config, beside the arguments
+PARTS = ('backbone', INPUT, 'pretrained_cfg')
 STARTS = {'init_cfg', 'pretrained'}  # arguments that only matter before there are weights
 CARD = """---
 {{ card_data }}
@@ -153,10 +154,13 @@ def check_config(config: object) -> dict[str, Any]:
     MMEngine's registries import whatever else a type names.
 
     Raises:
-        ConfigError: It is not a dict, or names another type of layers or numbers.
+        ConfigError: It or a part is not a dict, or it names another type of layers or numbers.
     """
     if not isinstance(config, dict):
         raise ConfigError(f'config.json is a {type(config).__name__}, not a dict')
+    odd = [key for key in PARTS if not isinstance(config.get(key) or {}, dict)]
+    if odd:
+        raise ConfigError(f'config.json has {odd[0]}={config[odd[0]]!r}, which must be a dict')
     registries = [MODELS, MMENGINE_MODELS, *MMENGINE_MODELS.children.values()]
     for part in dicts(config):
         kind = part.get('type', 'BN')
