@@ -182,7 +182,7 @@ def test_files_have_metric_and_throughput_beside_their_latency(
         'mmpretrain.onnx, openvino',
         'fixed.pt2, torch',
     ]
-    assert {row['drop'] for row in cells.values()} == {'0.00'}
+    assert {row['accuracy/top1, drop'] for row in cells.values()} == {'0.00'}
     expected = apis.test(config, checkpoint, work_dir=str(tmp_path), cfg_options=options)
     assert {row['accuracy/top1'] for row in cells.values()} == {f'{expected["accuracy/top1"]:.2f}'}
     rates = [row['images/s, network, 2 at once'] for row in cells.values()]
@@ -192,12 +192,16 @@ def test_files_have_metric_and_throughput_beside_their_latency(
 def test_times_become_result_files(tmp_path: Path) -> None:
     name = 'hrnet-w18-small-v1_4xb64_in1k'
     model = Model({'precision': 'int8'}, lambda _: [])
-    for seconds in (0.5, 0.25):  # the second replaces the first
-        Latencies(name, tmp_path, 'me').write(model, 'onnxruntime', (224, 224), 8, seconds)
+    for seconds in (0.5, 0.25):  # the second run replaces the first
+        latencies = Latencies(name, tmp_path, 'me')
+        latencies.write(model, 'onnxruntime', (224, 224), 8, seconds)
+        latencies.write(model, 'onnxruntime', (224, 224), 8, 0.125)  # another file, the same record
     ((_, record),) = read_results(tmp_path).items()
     assert (record.config, record.precision, record.batch) == (name, 'int8', 8)
     assert record.milliseconds == 250
     assert record.runtime.startswith('onnxruntime ')
+    with pytest.raises(ConfigError, match=f'a.onnx is a file of other, not of {name}'):
+        latencies.check({'a.onnx': Model({'config': 'other'}, lambda _: [])})
     with pytest.raises(ConfigError, match='no metafile has other'):
         Latencies('other', tmp_path, 'me')
 

@@ -31,6 +31,7 @@ from mmhrnet.deploy.whole import draw_images
 from mmhrnet.errors import ConfigError
 from mmhrnet.files import write_text
 from mmhrnet.hosts import host_of
+from mmhrnet.hosts.host import Host
 from mmhrnet.inference.predict import Predictor
 from mmhrnet.models import HRNet
 from mmhrnet.terminal import CONSOLE, markdown_table
@@ -45,7 +46,7 @@ class Contestant(NamedTuple):
 
     Attributes:
         predict: Does so once.
-        evaluate: Its metrics on the data of the config.
+        evaluate: Its metrics on the data of the config; None of a file that takes one size only.
         size: Bytes of the file; None of an inferencer.
         runtime: What runs the file.
         model: The file.
@@ -53,7 +54,7 @@ class Contestant(NamedTuple):
     """
 
     predict: Run
-    evaluate: Callable[[], Metrics]
+    evaluate: Callable[[], Metrics] | None
     size: int | None = None
     runtime: str = ''
     model: runtime.Model | None = None
@@ -106,6 +107,10 @@ def benchmark_whole(
         raise ConfigError('--evaluate needs trained weights: give them by --checkpoint')
     name, batch = Path(str(config)).stem, batch or (1 if results else None)
     latencies = Latencies(name, results, by) if results else None
+    if latencies and any(key.startswith('model.') for key in cfg_options or ()):
+        raise ConfigError(
+            '--results is for the config as it stands: leave out settings of the model'
+        )
     options = dict(cfg_options or {})
     image = draw_images(1, *shape)[0].numpy()[..., ::-1].copy()
     with TemporaryDirectory() as folder, torch.no_grad():
@@ -114,17 +119,20 @@ def benchmark_whole(
             options['model.test_cfg.flip_test'] = False
         weights = weights or _draw_weights(cfg, Path(folder))
         who = dict(_contestants(config, weights, options, files, image, Path(folder)))
+        if latencies:
+            latencies.check({name: one.model for name, one in who.items() if one.model})
         timings = interleaved({name: one.predict for name, one in who.items()}, rounds, 'cpu')
-        columns = [*_latency(timings), ('MB', [_megabytes(one.size) for one in who.values()])]
+        columns = {'who and how': [*who], **_latency(timings)}
+        columns['MB'] = [f'{one.size / 1e6:.1f}' if one.size else '-' for one in who.values()]
         batches = _time_batches(who, batch, rounds) if batch else {}
         if batch:
-            columns.append(_throughput(who, batches, batch))
+            columns |= _throughput(who, batches, batch)
+        _report(columns, name, shape, Path(out))
+        if latencies and batch:
+            _record(who, batches, batch, latencies)
         if evaluate:
-            metrics = [points(host_of(cfg), one.evaluate()) for one in who.values()]
-            columns += _accuracy(metrics)
-    _report(dict([('who and how', [*who]), *columns]), name, shape, Path(out))
-    if latencies and batch:
-        _record(who, batches, batch, latencies)
+            columns |= _accuracy(host_of(cfg), who)
+            _report(columns, name, shape, Path(out))
     return timings
 
 
@@ -166,11 +174,12 @@ def _contestants(
     files |= {Path(path).name: Path(path) for path in given}
     for name, path in files.items():
         for backend, model in _models(path):
+            takes_all = model.about['shape'] == 'free' or model.about['fixed_size']
             yield (
                 f'{name}, {backend}',
                 Contestant(
                     partial(model, image),
-                    partial(_test_file, config, path, model, **edits),
+                    partial(_test_file, config, path, model, **edits) if takes_all else None,
                     path.stat().st_size,
                     backend,
                     model,
@@ -213,18 +222,14 @@ def _input_of(model: runtime.Model, image: np.ndarray) -> np.ndarray:
     return seen[0]
 
 
-Column = tuple[str, list[str]]
+Columns = dict[str, list[str]]
 
 
-def _latency(timings: Mapping[str, Timing]) -> list[Column]:
+def _latency(timings: Mapping[str, Timing]) -> Columns:
     found = list(timings.values())
     texts = [f'{ms(t.median)} ({ms(t.low)} to {ms(t.high)})' for t in found]
     ratios = [f'{found[0].median / t.median:.2f}' for t in found]
-    return [('ms (middle 80 %)', texts), ('times faster', ratios)]
-
-
-def _megabytes(size: int | None) -> str:
-    return f'{size / 1e6:.1f}' if size else '-'
+    return {'ms (middle 80 %)': texts, 'times faster': ratios}
 
 
 def _time_batches(who: Mapping[str, Contestant], batch: int, rounds: int) -> dict[str, Timing]:
@@ -237,9 +242,9 @@ def _time_batches(who: Mapping[str, Contestant], batch: int, rounds: int) -> dic
     return interleaved(runs, rounds, 'cpu')
 
 
-def _throughput(who: Iterable[str], timings: Mapping[str, Timing], batch: int) -> Column:
+def _throughput(who: Iterable[str], timings: Mapping[str, Timing], batch: int) -> Columns:
     rates = {name: f'{batch / timing.median:.1f}' for name, timing in timings.items()}
-    return f'images/s, network, {batch} at once', [rates.get(name, '-') for name in who]
+    return {f'images/s, network, {batch} at once': [rates.get(name, '-') for name in who]}
 
 
 def _record(
@@ -252,11 +257,15 @@ def _record(
             latencies.write(one.model, one.runtime, (height, width), batch, timing.median)
 
 
-def _accuracy(found: Sequence[Metrics]) -> Iterator[Column]:
+def _accuracy(host: Host, who: Mapping[str, Contestant]) -> Columns:
     """Metrics in points, and how far they are below those of the first contestant."""
+    found = [points(host, one.evaluate()) if one.evaluate else {} for one in who.values()]
+    columns = {}
     for name, first in found[0].items():
-        yield name, [f'{one[name]:.2f}' for one in found]
-        yield 'drop', [f'{first - one[name]:.2f}' for one in found]
+        values = [one.get(name) for one in found]
+        columns[name] = ['-' if v is None else f'{v:.2f}' for v in values]
+        columns[f'{name}, drop'] = ['-' if v is None else f'{first - v:.2f}' for v in values]
+    return columns
 
 
 def _report(

@@ -87,6 +87,8 @@ def _evaluate_zoo(**args: Any) -> None:
     shared = {key: args.pop(key) for key in Entry._fields}
     if [shared['config'] is None, path is None, not everything].count(False) != 1:
         raise ConfigError('give either CONFIG [CHECKPOINT] or --list FILE.yml or --all')
+    if args['by'] and not (everything or args['results']):
+        raise ConfigError('--by is for result files: add --results or --all, or leave it out')
     if everything:
         args['results'] = args['results'] or RESULTS
         own = {key: shared[key] for key in ('cfg_options', 'swap')}
@@ -104,7 +106,7 @@ def zoo_report(parser: ArgumentParser) -> Call:
 
     Its sources are the metafiles, weights.yml and result files.
     """
-    parser.add_argument('--results', metavar='DIR', help=f'result files; default: {RESULTS}')
+    parser.add_argument('--results', metavar='DIR', help='result files; default: results in --out')
     parser.add_argument('--out', default='docs/zoo', help='folder for README.md and zoo.csv')
     return later('mmhrnet.zoo.dossier:write_report')
 

@@ -34,16 +34,17 @@ HEAD = """# The zoo
 Every config with its published weights. We have not trained these at full length ourselves, so the
 published figures are those of the publisher that is named with them, and a figure that was measured
 again stands beside them only if there is a [result file](results/README.md) that says with which
-file, data, versions and device, when and by whom. An empty cell means that nobody has measured it.
+file, data, versions and device, when and by whom. An empty cell under "measured again" or "latency"
+means that nobody has measured it.
 
 {counts}
 
-Multiply-adds of detectors and of DEKR are those of backbone and neck. All networks were trained on
-RGB with ImageNet's mean and deviation, with BatchNorm and, where they upsample bilinearly, without
-`align_corners`; the published figures are those of single images at one scale. The column
-"otherwise" says what is different. [zoo.csv](zoo.csv) has the same rows with all settings and the
-whole SHA-256. Both are written by `python -m mmhrnet zoo report` from the metafiles,
-`configs/<library>/weights.yml` and the result files.
+Multiply-adds of detectors and of DEKR are those of backbone and neck. The published networks were
+trained on RGB with ImageNet's mean and deviation, with BatchNorm in backbone and neck and, where
+they upsample bilinearly, without `align_corners`; the published figures are those of single images
+at one scale. The column "otherwise" says what is different. [zoo.csv](zoo.csv) has the same rows
+with all settings and the whole SHA-256. Both are written by `python -m mmhrnet zoo report` from the
+metafiles, `configs/<library>/weights.yml` and the result files.
 """
 HEADINGS = (
     *('config', 'data', 'params', 'GMACs', 'published', 'by', 'measured again', 'latency'),
@@ -242,7 +243,10 @@ def _csv(rows: Sequence[Row]) -> str:
                     ', '.join([_annotations(record), *_circumstances(record)])
                     for record in row.evaluations
                 ),
-                '; '.join(_time(record) for record in row.latencies),
+                '; '.join(
+                    ', '.join([_time(record), _threads(record), *_circumstances(record)])
+                    for record in row.latencies
+                ),
             )
         )
     return file.getvalue()
@@ -256,4 +260,10 @@ def _plain(value: object) -> object:
 
 
 def _time(record: Latency) -> str:
-    return f'{record.runtime} {record.precision}: {record.milliseconds:.3g} ms'
+    height, width = record.shape
+    time = f'{record.runtime} {record.precision}: {record.milliseconds:.3g} ms'
+    return f'{time} ({record.batch} x {height}x{width})'
+
+
+def _threads(record: Latency) -> str:
+    return plural(record.threads, 'thread') if record.threads else 'GPU'

@@ -6,6 +6,7 @@ import json
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,11 +142,15 @@ class Recorder:
             CONSOLE.print(f'skipped: {found[0]} is of the same weights, data and config')
             return Evaluation(found[1].metrics, inputs.data.images, library, name)
         evaluation = evaluate(entry, 'test', work_dir)
+        # A class that does not occur has no IoU.
+        metrics = {m: float(v) for m, v in evaluation.metrics.items() if isfinite(v)}
+        if not metrics:
+            raise ConfigError(f'{inputs.weights} has no finite metric on these data')
         record = Record(
             kind='evaluation',
             config=name,
             inputs=inputs,
-            metrics={metric: float(value) for metric, value in evaluation.metrics.items()},
+            metrics=metrics,
             versions=versions_of(library),
             device=device(),
             date=date.today(),
@@ -183,7 +188,7 @@ def benchmark_zoo(
     out = Path(out)
     check_folder(out)
     if results and split != 'test':
-        raise ConfigError('Result files are of the test data: leave out --results or --split')
+        raise ConfigError('--all and --results are for the test data: leave out --split train')
     recorder = Recorder(results, by) if results else None
     settings = dict(
         split=split, tolerance=tolerance, mmhrnet=mmhrnet.__version__, torch=torch.__version__

@@ -67,8 +67,8 @@ class Data(Strict):
     """What was evaluated.
 
     Attributes:
-        annotations: SHA-256 of each file that was read, by name. For label maps and for folders of
-            classes, one of all their names and contents.
+        annotations: SHA-256 of each file that was read, by name. For label maps, one of all their
+            names and contents; for folders of classes, one of the names and labels of all images.
         images: Number of images.
     """
 
@@ -181,14 +181,19 @@ def find_result(records: dict[Path, Record], inputs: Inputs) -> tuple[Path, Eval
     return None
 
 
-def write_result(folder: str | Path, record: Record) -> Path:
-    """Writes a file that is named after what was measured and a hash of what decides the figure."""
+def result_path(folder: str | Path, record: Record) -> Path:
+    """A file that is named after what was measured and a hash of what decides the figure."""
     if isinstance(record, Evaluation):
         name, decides = Path(record.inputs.weights).stem, record.inputs.model_dump_json()
     else:
         name, decides = record.config, record.model_dump_json(exclude={'milliseconds', 'date'})
     digits = hashlib.sha256(decides.encode()).hexdigest()[:8]
-    path = Path(folder, f'{name}.{digits}.json')
+    return Path(folder, f'{name}.{digits}.json')
+
+
+def write_result(folder: str | Path, record: Record) -> Path:
+    """Writes the file of a record, in the place of one of the same inputs."""
+    path = result_path(folder, record)
     write_text(path, record.model_dump_json(indent=1) + '\n')
     return path
 
