@@ -17,7 +17,6 @@ import pytest
 import torch
 from fake_hub import Hub, running_hub
 from filelock import FileLock
-from mmengine.config import utils as config_utils
 
 import mmhrnet  # noqa: F401 (first, so that its bridges stand before any host is imported)
 from mmhrnet.files import write_text
@@ -63,10 +62,6 @@ def _repeatable(request: pytest.FixtureRequest) -> None:
     torch.manual_seed(sum(map(ord, request.node.name)))
 
 
-# Each config that inherits from a host reads all metafiles of that host: a third of a second.
-config_utils.load = cache(config_utils.load)
-
-
 @pytest.fixture(scope='session', autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ['MMHRNET_CACHE'] = str(tmp_path_factory.mktemp('cache'))
@@ -74,15 +69,21 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_global_left() -> object:
-    """MMEngine keeps scope, loggers with their files, and visualizers for the life of a process."""
+    """MMEngine keeps scope, loggers with their files, and visualizers for the life of a process.
+
+    mmhrnet keeps which servers did not answer.
+    """
     from mmengine.logging import MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
+
+    from mmhrnet.checkpoints import fetching
 
     scopes = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
+    fetching.SILENT.clear()
     MMLogger._instance_dict.clear()
     visualizers = [Visualizer]
     for visualizer in visualizers:

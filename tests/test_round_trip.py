@@ -72,6 +72,9 @@ class DrawnScenes:
     def get_data_info(self, index: int) -> dict[str, Any]:
         return self.sample
 
+    def full_init(self) -> None:
+        """For what wraps it: there is nothing to read."""
+
 
 @METRICS.register_module(force=True)
 class Seen:
@@ -121,7 +124,7 @@ def _shrink_codec(cfg: Config) -> None:
     """Heatmaps; the deformable convolutions of DEKR take a minute a step at 512x512."""
     if 'codec' not in cfg or cfg.codec.type not in ('MSRAHeatmap', 'SPR'):
         return
-    for part in dicts(dict(cfg.items())):
+    for part in dicts({name: part for name, part in cfg.items() if name != 'custom_hooks'}):
         for key in {'input_size', 'heatmap_size'} & part.keys():
             part[key] = tuple(size // 4 for size in part[key])
 
@@ -138,7 +141,9 @@ def metainfo(cfg: Config) -> dict[str, Any]:
 
 def _draw(name: str, loader: Any, length: int) -> None:
     pipeline = steps.unwrapped(loader).pipeline
-    loader.dataset = dict(type='DrawnScenes', name=name, pipeline=pipeline, length=length)
+    drawn = dict(type='DrawnScenes', name=name, pipeline=pipeline, length=length)
+    mixes = loader.dataset.type == 'MultiImageMixDataset'
+    loader.dataset = dict(loader.dataset, _scope_='mmdet', dataset=drawn) if mixes else drawn
     loader.update(num_workers=0, persistent_workers=False, batch_size=1)
 
 
