@@ -28,7 +28,8 @@ from mmhrnet.zoo.weights import find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('mm*/*.py'))
-WIDE = re.compile(r'w(40|44|48|64)|hr(40|48)|dekr|(htc|cascade).*w32|384x288')
+# Wide ones, and those of SSLD, which differ from others in the weights alone.
+WIDE = re.compile(r'w(40|44|48|64)|hr(40|48)|dekr|(htc|cascade).*w32|384x288|ssld')
 every_config = pytest.mark.parametrize('path', CONFIGS, ids=[path.stem for path in CONFIGS])
 
 

@@ -174,8 +174,14 @@ def ends_like_an_uninterrupted_run(cfg: Config, tmp_path: Path) -> Path:
     return half
 
 
+def config_param(path: Path) -> object:
+    """Those of SSLD differ from others in the weights alone, which are random here."""
+    marks = [pytest.mark.slow] if 'ssld' in path.stem else []
+    return pytest.param(path, id=path.stem, marks=marks)
+
+
 @pytest.mark.usefixtures('_shallow')
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', map(config_param, CONFIGS))
 def test_every_config_trains_saves_is_tested_and_resumes(path: Path, tmp_path: Path) -> None:
     cfg = prepare(path, tmp_path)
     half = ends_like_an_uninterrupted_run(cfg, tmp_path)
