@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmhrnet.config.check import config_errors
 from mmhrnet.config.edit import use_scratch
 from mmhrnet.hosts import find_host, host_of
-from mmhrnet.walk import dicts
+from mmhrnet.walk import dicts, type_name
 
 
 class TensorModel(nn.Module):
@@ -94,7 +94,7 @@ def find_input_size(cfg: Config | ConfigDict) -> tuple[int, int] | None:
         return None
     steps = [*dicts([cfg.get(host.input_loader), cfg.get('model')])]
     for kind, key in host.input_steps.items():
-        sizes = (s.get(key) for s in steps if str(s.get('type')).rpartition('.')[2] == kind)
+        sizes = (s.get(key) for s in steps if type_name(s.get('type')) == kind)
         size = next((size for size in sizes if is_size(size)), None)
         if isinstance(size, int):
             return size, size
